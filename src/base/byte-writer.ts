@@ -1,0 +1,87 @@
+/**
+ * A growable run of bytes. The one buffer type that strings, dictionaries, JSON text and blocks are written into.
+ * `bytes` may be replaced by any call that reserves: do not hold it across one.
+ */
+export class ByteWriter {
+  bytes: Buffer;
+  length = 0;
+
+  constructor(capacityBytes = 256) {
+    this.bytes = Buffer.allocUnsafeSlow(capacityBytes);
+  }
+
+  /** Makes room for `count` more bytes; call once for each value, then write by index. */
+  reserve(count: number): void {
+    const needed = this.length + count;
+    if (needed > this.bytes.length) this.#grow(needed);
+  }
+
+  #grow(needed: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2));
+    grown.set(this.bytes.subarray(0, this.length), 0);
+    this.bytes = grown;
+  }
+
+  byte(value: number): void {
+    this.reserve(1);
+    this.bytes[this.length++] = value;
+  }
+
+  /** Unsigned LEB128 of an integer below 2^53. */
+  varuint(value: number): void {
+    this.reserve(10);
+    const bytes = this.bytes;
+    let at = this.length;
+    let rest = value;
+    while (rest >= 0x80) {
+      bytes[at++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    bytes[at++] = rest;
+    this.length = at;
+  }
+
+  append(source: Uint8Array): void {
+    this.reserve(source.length);
+    this.bytes.set(source, this.length);
+    this.length += source.length;
+  }
+
+  /** Length prefix and UTF-8 bytes: ClickHouse's String, for names and other rare texts. */
+  text(value: string): void {
+    const encoded = Buffer.from(value, 'utf8');
+    this.varuint(encoded.length);
+    this.append(encoded);
+  }
+
+  /** Characters below 128, without a prefix. */
+  ascii(value: string): void {
+    this.reserve(value.length);
+    const bytes = this.bytes;
+    let at = this.length;
+    for (let i = 0; i < value.length; i++) bytes[at++] = value.charCodeAt(i);
+    this.length = at;
+  }
+
+  /** Little-endian; `low` and `high` are the two words. */
+  uint64(low: number, high: number): void {
+    this.reserve(8);
+    this.bytes.writeUInt32LE(low >>> 0, this.length);
+    this.bytes.writeUInt32LE(high >>> 0, this.length + 4);
+    this.length += 8;
+  }
+
+  /** Everything written so far; shares memory with the writer until it grows or is cleared and written again. */
+  view(): Buffer {
+    return this.bytes.subarray(0, this.length);
+  }
+
+  clear(): void {
+    this.length = 0;
+  }
+
+  /** Lets go of memory beyond `capacityBytes`; only when empty. */
+  shrink(capacityBytes: number): void {
+    if (this.length === 0 && this.bytes.length > capacityBytes) this.bytes = Buffer.allocUnsafeSlow(capacityBytes);
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * Every setting, once: the environment variable, its type, default, unit, meaning, and whether it is a secret. The
+ * `Settings` type, the check, `--help` and the table in the README come from this list (architecture section 8).
+ */
+
+interface Described {
+  /** Environment variable. */
+  readonly env: string;
+  /** One sentence for `--help` and the README. */
+  readonly meaning: string;
+  /** Never printed or logged. */
+  readonly secret?: true;
+}
+export interface TextSetting extends Described {
+  readonly type: 'text';
+  readonly default: string;
+  /** A value must match; the meaning says the form in words. */
+  readonly pattern?: RegExp;
+}
+export interface NumberSetting extends Described {
+  readonly type: 'number';
+  /** `auto`: computed from the machine in load-settings.ts, as the meaning says. */
+  readonly default: number | 'auto';
+  readonly min: number;
+  readonly max: number;
+  readonly unit?: string;
+  /** The value must be one of these. */
+  readonly oneOf?: readonly number[];
+}
+export interface FlagSetting extends Described {
+  readonly type: 'flag';
+  readonly default: boolean;
+}
+export type Setting = TextSetting | NumberSetting | FlagSetting;
+
+const PORT = { type: 'number', min: 0, max: 65_535 } as const;
+
+export const SETTINGS = {
+  dataDir: {
+    env: 'BACKWORK_DATA_DIR',
+    type: 'text',
+    default: './data',
+    meaning: 'Directory of everything that is kept: accounts, keys, spools, the embedded engine.',
+  },
+  otlpHost: {
+    env: 'BACKWORK_OTLP_HOST',
+    type: 'text',
+    default: '127.0.0.1',
+    meaning: 'Address on which OTLP is received; 0.0.0.0 or :: for all.',
+  },
+  otlpGrpcPort: { ...PORT, env: 'BACKWORK_OTLP_GRPC_PORT', default: 4317, meaning: 'Port of OTLP/gRPC.' },
+  otlpHttpPort: { ...PORT, env: 'BACKWORK_OTLP_HTTP_PORT', default: 4318, meaning: 'Port of OTLP/HTTP.' },
+  apiHost: {
+    env: 'BACKWORK_API_HOST',
+    type: 'text',
+    default: '127.0.0.1',
+    meaning: 'Address of the API, /healthz and /readyz.',
+  },
+  apiPort: { ...PORT, env: 'BACKWORK_API_PORT', default: 8080, meaning: 'Port of the API, /healthz and /readyz.' },
+  enginePort: {
+    ...PORT,
+    env: 'BACKWORK_ENGINE_PORT',
+    default: 8123,
+    meaning: 'Port on 127.0.0.1 of the embedded engine (ClickHouse HTTP interface).',
+  },
+  engineMemoryMib: {
+    env: 'BACKWORK_ENGINE_MEMORY_MIB',
+    type: 'number',
+    default: 'auto',
+    min: 512,
+    max: 1_048_576,
+    unit: 'MiB',
+    meaning: 'Memory that the embedded engine may use; by default half of the machine or its cgroup.',
+  },
+  workers: {
+    env: 'BACKWORK_WORKERS',
+    type: 'number',
+    default: 'auto',
+    min: 1,
+    max: 64,
+    meaning: 'Ingest processes; by default cores − 1, at least 1 and at most 4.',
+  },
+  retentionDays: {
+    env: 'BACKWORK_RETENTION_DAYS',
+    type: 'number',
+    default: 30,
+    min: 1,
+    max: 730,
+    unit: 'days',
+    oneOf: [1, 3, 7, 14, 30, 60, 90, 180, 365, 730],
+    meaning: 'Retention that a new organization gets, for each signal.',
+  },
+  ownPlacementsMax: {
+    env: 'BACKWORK_OWN_PLACEMENTS_MAX',
+    type: 'number',
+    default: 'auto',
+    min: 0,
+    max: 10_000,
+    meaning: 'Organizations that get partitions of their own; by default 8 embedded, 100 with a server.',
+  },
+  inFlightMib: {
+    env: 'BACKWORK_IN_FLIGHT_MIB',
+    type: 'number',
+    default: 256,
+    min: 64,
+    max: 65_536,
+    unit: 'MiB',
+    meaning: 'Bodies in memory in one ingest process; more is refused with a retryable answer.',
+  },
+  segmentMib: {
+    env: 'BACKWORK_SEGMENT_MIB',
+    type: 'number',
+    default: 64,
+    min: 1,
+    max: 64,
+    unit: 'MiB',
+    meaning: 'A spool segment is sealed at this size.',
+  },
+  segmentMs: {
+    env: 'BACKWORK_SEGMENT_MS',
+    type: 'number',
+    default: 1_000,
+    min: 50,
+    max: 60_000,
+    unit: 'ms',
+    meaning: 'A spool segment is sealed at this age.',
+  },
+  spoolReserveMib: {
+    env: 'BACKWORK_SPOOL_RESERVE_MIB',
+    type: 'number',
+    default: 'auto',
+    min: 1,
+    max: 1_048_576,
+    unit: 'MiB',
+    meaning: 'Free disk below which ingest refuses; by default max(2 segments a worker, min(5 % of the disk, 2 GiB)).',
+  },
+  clickhouseUrl: {
+    env: 'BACKWORK_CLICKHOUSE_URL',
+    type: 'text',
+    default: '',
+    secret: true,
+    pattern: /^(https?:\/\/[^\s]+)?$/,
+    meaning: 'http(s)://user:password@host:port/database of a ClickHouse server; empty for the embedded engine.',
+  },
+  accountsUrl: {
+    env: 'BACKWORK_ACCOUNTS_URL',
+    type: 'text',
+    default: '',
+    secret: true,
+    meaning: 'postgres://… for accounts; empty for SQLite in the data directory (the only one there is yet).',
+  },
+  requireTls: {
+    env: 'BACKWORK_REQUIRE_TLS',
+    type: 'flag',
+    default: false,
+    meaning: 'Refuse to start when OTLP or the API would be plain text on an address other than loopback.',
+  },
+  logLevel: {
+    env: 'BACKWORK_LOG_LEVEL',
+    type: 'text',
+    default: 'info',
+    pattern: /^(debug|info|warn|error)$/,
+    meaning: 'debug, info, warn or error; debug logs each request (allow-listed fields only).',
+  },
+} as const satisfies Record<string, Setting>;
+
+type ValueOf<S extends Setting> = S extends TextSetting ? string : S extends NumberSetting ? number : boolean;
+
+/** The settings in force; `auto` defaults are filled in. */
+export type Settings = { readonly [Name in keyof typeof SETTINGS]: ValueOf<(typeof SETTINGS)[Name]> };
