@@ -1,0 +1,210 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BATCH_BYTES_MAX, REQUEST_ROW_BYTES_MAX } from '../../../src/base/limits.ts';
+import { BuilderSet } from '../../../src/ingest/convert/builders.ts';
+import { ConverterPool, convertNow, convertSliced } from '../../../src/ingest/convert/convert.ts';
+import { encodeRecords as encodeSegment, reencodeBatch } from '../../../src/ingest/convert/reconvert.ts';
+import type { EncodedBatch, FooterBatch, RecordHeader, RowOrigin, SpoolRecord } from '../../../src/ingest/messages.ts';
+import { LOGS } from '../../../src/tables/logs.ts';
+import { encodeLogs, encodeRecords, ORIGIN } from '../../support/log-request.ts';
+import { openTableEngine, type TableEngine } from '../../support/table-engine.ts';
+
+const pool = new ConverterPool();
+let engine: TableEngine;
+let nextId = 0;
+const newBatchId = () => (++nextId).toString(16).padStart(16, '0');
+
+beforeAll(async () => {
+  engine = openTableEngine();
+  await engine.create(LOGS);
+});
+afterAll(() => engine.close());
+
+const OTHER: RowOrigin = { ...ORIGIN, orgId: 'org_zzzzyyyyxxxxwwww', placement: 'org_zzzzyyyyxxxxwwww' };
+
+function body(name: string, count: number): Buffer {
+  return encodeRecords(Array.from({ length: count }, (_, i) => ({ body: { stringValue: `${name} ${i}` } })));
+}
+
+/** Copies, because the encoder reuses its memory. */
+function batchesOf(set: BuilderSet): EncodedBatch[] {
+  const batches: EncodedBatch[] = [];
+  for (const batch of set.encode(newBatchId)) batches.push({ ...batch, bytes: Buffer.from(batch.bytes) });
+  return batches;
+}
+
+function recordOf(origin: RowOrigin, bytes: Buffer, ownBatches = false): SpoolRecord {
+  const header: RecordHeader = {
+    ...origin,
+    tokenId: 'aaaaaaaaaaaa',
+    signal: 'logs',
+    itemsAccepted: 1,
+    itemsRejected: 0,
+    bytesReceived: bytes.length,
+    fingerprint: Buffer.alloc(16),
+    ownBatches,
+  };
+  return { header, body: bytes };
+}
+
+async function* records(...list: SpoolRecord[]): AsyncGenerator<{ index: number; record: SpoolRecord }> {
+  for (const [index, record] of list.entries()) yield { index, record };
+}
+
+function footerOf({ bytes, ...batch }: EncodedBatch): FooterBatch {
+  return { ...batch, offset: 0, length: bytes.length, crc: 0 };
+}
+
+describe('builders', () => {
+  it('keep rows of two placements in two batches, each with the requests that it came from', () => {
+    const set = new BuilderSet();
+    for (const [i, origin] of [ORIGIN, OTHER, ORIGIN].entries()) {
+      convertNow(pool, 'logs', body(`r${i}`, 2), origin, set);
+      set.assign(i);
+    }
+    const batches = batchesOf(set);
+    expect(batches.map(({ bytes: _, ...batch }) => batch)).toEqual([
+      {
+        table: 'otel_logs',
+        partition: partitionOf(ORIGIN),
+        batchId: batches[0]!.batchId,
+        firstRequest: 0,
+        lastRequest: 2,
+        rowFrom: 0,
+        rowCount: 4,
+      },
+      {
+        table: 'otel_logs',
+        partition: partitionOf(OTHER),
+        batchId: batches[1]!.batchId,
+        firstRequest: 1,
+        lastRequest: 1,
+        rowFrom: 0,
+        rowCount: 2,
+      },
+    ]);
+    expect(Buffer.from(batches[0]!.bytes).includes(OTHER.orgId)).toBe(false);
+    expect(Buffer.from(batches[1]!.bytes).includes(ORIGIN.orgId)).toBe(false);
+  });
+
+  it('keep two organizations apart in a shared placement, row by row', async () => {
+    const set = new BuilderSet();
+    const shared = { placement: 'shared-0', retentionDays: 7, expiresOnDay: 20_900 };
+    for (const [i, orgId] of [ORIGIN.orgId, OTHER.orgId, ORIGIN.orgId].entries()) {
+      convertNow(pool, 'logs', body(`${orgId} ${i}`, 3), { ...ORIGIN, ...shared, orgId }, set);
+      set.assign(i);
+    }
+    const batches = batchesOf(set);
+    expect(batches).toHaveLength(1);
+    await engine.insert('otel_logs', batches[0]!.bytes);
+    const wrong = await engine.rows(
+      "SELECT count() AS n FROM otel_logs WHERE Placement = 'shared-0' AND NOT startsWith(Body, OrgId)",
+    );
+    const all = await engine.rows(
+      "SELECT OrgId, count() AS n FROM otel_logs WHERE Placement = 'shared-0' GROUP BY OrgId ORDER BY OrgId",
+    );
+    expect(wrong).toEqual([{ n: '0' }]);
+    expect(all).toEqual([
+      { OrgId: ORIGIN.orgId, n: '6' },
+      { OrgId: OTHER.orgId, n: '3' },
+    ]);
+  });
+
+  it('are full before their block is larger than 32 MiB and one request', () => {
+    const set = new BuilderSet();
+    const many = encodeRecords(Array.from({ length: 5_000 }, () => ({ body: { stringValue: 'b'.repeat(200) } })));
+    let requests = 0;
+    for (; !set.full; requests++) convertNow(pool, 'logs', many, ORIGIN, set);
+    const [batch] = batchesOf(set);
+    expect(batch!.rowCount).toBe(5_000 * requests);
+    expect(batch!.bytes.length).toBeLessThan(BATCH_BYTES_MAX + many.length * 2);
+    expect(batch!.bytes.length).toBeGreaterThan(BATCH_BYTES_MAX / 2);
+  });
+
+  it('give back a body whose rows grow beyond what one go may add, and leave nothing of it', () => {
+    const set = new BuilderSet();
+    const attributes = [{ key: 'large', value: { stringValue: 'v'.repeat(60_000) } }];
+    const growing = encodeRecords(
+      Array.from({ length: 400 }, () => ({})),
+      { attributes },
+    );
+    expect(convertNow(pool, 'logs', growing, ORIGIN, set)).toBeUndefined();
+    expect(set.bytes).toBe(0);
+    expect(batchesOf(set)).toEqual([]);
+  });
+});
+
+describe('a large request', () => {
+  const large = () => encodeRecords(Array.from({ length: 300_000 }, (_, i) => ({ flags: i })));
+
+  it('is cut into batches by row range, and each is encoded again byte for byte', async () => {
+    const bytes = large();
+    const { result, rows } = await convertSliced('logs', bytes, ORIGIN);
+    rows.assign(0);
+    const batches = batchesOf(rows);
+    expect(result.accepted).toBe(300_000);
+    expect(batches.length).toBeGreaterThan(1);
+    let next = 0;
+    for (const batch of batches) {
+      expect(batch.rowFrom).toBe(next);
+      next += batch.rowCount;
+      const again = await reencodeBatch(records(recordOf(ORIGIN, bytes, true)), footerOf(batch));
+      expect(again.rowCount).toBe(batch.rowCount);
+      expect(Buffer.compare(again.bytes, batch.bytes)).toBe(0);
+    }
+    expect(next).toBe(300_000);
+  }, 60_000);
+
+  it('rejects the items beyond 256 MiB of rows, and stores the others (F28)', async () => {
+    const attributes = Array.from({ length: 8 }, (_, i) => ({
+      key: `k${i}`,
+      value: { stringValue: 'v'.repeat(131_072) },
+    }));
+    attributes.push({ key: 'rest', value: { stringValue: 'r'.repeat(60_000) } });
+    const bytes = encodeRecords(
+      Array.from({ length: 30_000 }, () => ({})),
+      { attributes },
+    );
+    const { result, rows } = await convertSliced('logs', bytes, ORIGIN);
+    expect(result.accepted + result.rejected).toBe(30_000);
+    expect(result.accepted).toBeGreaterThan(3_000);
+    expect(result.message).toContain(`over ${REQUEST_ROW_BYTES_MAX} bytes`);
+    let total = 0;
+    let stored = 0;
+    for (const batch of rows.encode(newBatchId)) {
+      total += batch.bytes.length;
+      stored += batch.rowCount;
+    }
+    expect(stored).toBe(result.accepted);
+    expect(total).toBeLessThanOrEqual(REQUEST_ROW_BYTES_MAX);
+    expect(total).toBeGreaterThan(REQUEST_ROW_BYTES_MAX * 0.95);
+  }, 60_000);
+});
+
+describe('records converted again', () => {
+  it('make the same batches as the builders of the segment did', async () => {
+    const bodies = [body('a', 3), body('b', 2), encodeLogs({}), body('c', 1)];
+    const origins = [ORIGIN, OTHER, ORIGIN, ORIGIN];
+    const set = new BuilderSet();
+    bodies.forEach((bytes, i) => {
+      convertNow(pool, 'logs', bytes, origins[i]!, set);
+      set.assign(i);
+    });
+    const ids = batchesOf(set).map((batch) => batch.batchId);
+    nextId = Number.parseInt(ids[0]!, 16) - 1;
+    const list = bodies.map((bytes, i) => recordOf(origins[i]!, bytes));
+    const again: EncodedBatch[] = [];
+    for await (const batch of encodeSegment(records(...list), newBatchId))
+      again.push({ ...batch, bytes: Buffer.from(batch.bytes) });
+    nextId = Number.parseInt(ids[0]!, 16) - 1;
+    expect(again).toEqual(batchesOf(set));
+    for (const batch of again) {
+      const one = await reencodeBatch(records(...list), footerOf(batch));
+      expect(Buffer.compare(one.bytes, batch.bytes)).toBe(0);
+      expect(one.rowCount).toBe(batch.rowCount);
+    }
+  });
+});
+
+function partitionOf({ placement, retentionDays, expiresOnDay }: RowOrigin) {
+  return { placement, retentionDays, expiresOnDay };
+}
