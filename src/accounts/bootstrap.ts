@@ -1,0 +1,57 @@
+/** What the first start makes: the organization `default` and its first ingest token. */
+import { randomBytes } from 'node:crypto';
+import { BackworkError } from '../base/errors.ts';
+import { loadKeyedHash } from '../base/keyed-hash.ts';
+import type { Pepper } from './key-file.ts';
+import { DEFAULT_SLUG, placementRules } from './organization.ts';
+import type { AccountsDatabase } from './store/accounts-database.ts';
+import { newTokenSecret, SCOPES } from './token.ts';
+
+/** What of the settings a first organization needs. */
+export interface BootstrapSettings {
+  readonly retentionDays: number;
+  readonly ownPlacementsMax: number;
+  readonly clickhouseUrl: string;
+}
+
+/**
+ * Makes organization `default` when there is no organization yet, and a token for every signal when `default` never had
+ * one; `token` is set then, to be printed once. `orgId` is that of `default`, or of the oldest organization when the
+ * operator made others only. Throws as checkPepper does.
+ */
+export async function bootstrap(
+  accounts: AccountsDatabase,
+  settings: BootstrapSettings,
+  pepper: Pepper,
+  nowMs: () => number = Date.now,
+): Promise<{ orgId: string; token: string | undefined }> {
+  await checkPepper(accounts, pepper, nowMs());
+  const organizations = await accounts.organizations.list();
+  const first = organizations.find((organization) => organization.slug === DEFAULT_SLUG);
+  if (first === undefined && organizations[0] !== undefined) return { orgId: organizations[0].id, token: undefined };
+  const orgId = first?.id ?? (await createDefault(accounts, settings, nowMs()));
+  // A first start that was killed between the two steps is finished by the next one.
+  if ((await accounts.tokens.list(orgId)).length > 0) return { orgId, token: undefined };
+  const { token, stored } = newTokenSecret('ing', { pepper, hash: await loadKeyedHash(), random: randomBytes });
+  const rest = { orgId, name: DEFAULT_SLUG, scopes: SCOPES, createdAtMs: nowMs(), expiresAtMs: undefined };
+  await accounts.tokens.create({ ...stored, ...rest });
+  return { orgId, token };
+}
+
+/**
+ * Throws BackworkError `conflict` when live tokens need another key than `pepper`: with it they would all be answered
+ * 401, which makes clients drop what they send.
+ */
+export async function checkPepper(accounts: AccountsDatabase, pepper: Pepper, nowMs: number): Promise<void> {
+  const missing = (await accounts.tokens.livePepperIds(nowMs)).filter((id) => id !== pepper.id);
+  if (missing.length === 0) return;
+  const what = `live tokens were made with key ${missing.join(', ')}, but keys/pepper.key is key ${pepper.id}`;
+  throw new BackworkError('conflict', `${what}: restore keys/pepper.key of the data directory from a backup`);
+}
+
+async function createDefault(accounts: AccountsDatabase, settings: BootstrapSettings, nowMs: number): Promise<string> {
+  const days = settings.retentionDays;
+  const retentionDays = { logs: days, metrics: days, traces: days };
+  const input = { name: DEFAULT_SLUG, slug: DEFAULT_SLUG, retentionDays, createdAtMs: nowMs };
+  return (await accounts.organizations.create(input, placementRules(settings))).id;
+}

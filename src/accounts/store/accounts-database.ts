@@ -1,0 +1,38 @@
+/**
+ * The accounts database: organizations and tokens in SQLite, `<dataDir>/accounts.sqlite`. This folder holds the only
+ * SQL for them. Command lines and the service may have it open at the same time (WAL).
+ */
+import { Kysely } from 'kysely';
+import { checkFormat, migrateAccounts } from './migrate.ts';
+import { type OrganizationStore, organizationStore } from './organization-store.ts';
+import type { Tables } from './schema.ts';
+import { accountsPath, openSqlite } from './sqlite.ts';
+import { nodeSqliteDialect } from './sqlite-dialect.ts';
+import { type TokenStore, tokenStore } from './token-store.ts';
+
+export interface AccountsDatabase {
+  readonly organizations: OrganizationStore;
+  readonly tokens: TokenStore;
+  close(): Promise<void>;
+}
+
+/** How long one statement holds this thread for another's lock; a transaction waits longer, without holding it. */
+const BUSY_MS = 20;
+
+/**
+ * Opens the database; unless read-only, makes it when it is missing and brings it to the newest format. Throws
+ * BackworkError `newer-format`, `locked`, `corrupt`, `bad-setting` (no WAL on this disk), and when read-only `not-found`.
+ */
+export async function openAccounts(options: { dataDir: string; readOnly?: boolean }): Promise<AccountsDatabase> {
+  const path = accountsPath(options.dataDir);
+  const readOnly = options.readOnly ?? false;
+  const dialect = nodeSqliteDialect(openSqlite(path, { readOnly, busyMs: BUSY_MS }), path);
+  const db = new Kysely<Tables>({ dialect });
+  try {
+    await (readOnly ? checkFormat(db, path) : migrateAccounts(db, path));
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+  return { organizations: organizationStore(db), tokens: tokenStore(db), close: () => db.destroy() };
+}
