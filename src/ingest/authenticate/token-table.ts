@@ -1,0 +1,229 @@
+/**
+ * Who sent this? Every live token in memory, so that a request costs a map look-up and one keyed hash, and no query.
+ *
+ *     authorization ─► form, CRC ─► id in the table ─► digest equal ─► not revoked, not expired ─► organization enabled,
+ *                         │ 401        │ unknown          │ 401             │ 401                       scope │ 403
+ *                                      └─► one refresh, then again ─► 401, or 503 when accounts cannot be read
+ *
+ * - The table asks the source every 250 ms whether anything changed and reads only what is newer than its revision: a
+ *   revoked or expired token and a disabled organization are refused within a second (reference F35).
+ * - An unknown id starts one refresh, so that a token works the moment it is made; at most 10 a second, whoever asks.
+ *   Those who come meanwhile wait for the same one.
+ * - While accounts cannot be read, known tokens go on from memory for 15 minutes; after that, and for unknown tokens at
+ *   once, the answer is `accounts-unavailable`, never `unauthenticated`: that would make clients drop (reference F36).
+ * - Neither error nor log ever holds what was presented.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { BackworkError, messageOf, retryLater } from '../../base/errors.ts';
+import type { KeyedHash } from '../../base/keyed-hash.ts';
+import type { Log } from '../../base/log.ts';
+import type { ParsedToken } from '../../base/token-format.ts';
+import type { Signal, Tenant } from '../messages.ts';
+import { readBearerToken } from './bearer-token.ts';
+
+/** One token with what its organization gives it. */
+export interface TokenRow {
+  readonly id: string;
+  /** Keyed BLAKE2b-256 of the whole token, 32 bytes. */
+  readonly digest: Uint8Array;
+  readonly orgId: string;
+  readonly placement: string;
+  readonly retentionDays: Readonly<Record<Signal, number>>;
+  readonly scopes: readonly Signal[];
+  readonly expiresAtMs: number | undefined;
+  readonly revokedAtMs: number | undefined;
+  readonly orgDisabled: boolean;
+  readonly revision: number;
+}
+
+export interface TokenSource {
+  /**
+   * Rows newer than the revision, and the revision to ask with next; `complete` says that they are all there are, and
+   * what is not among them is gone. Throws when accounts cannot be read.
+   */
+  changesSince(revision: number): {
+    readonly revision: number;
+    readonly rows: readonly TokenRow[];
+    readonly complete: boolean;
+  };
+  /** Cheap: whether anything changed since this was last asked. Throws when accounts cannot be read. */
+  changed(): boolean;
+  close(): void;
+}
+
+export interface TokenTable {
+  /**
+   * The tenant of an authorization header's value; a promise only for unknown tokens. Throws or rejects with
+   * BackworkError `unauthenticated`, `forbidden` or `accounts-unavailable` (retryable).
+   */
+  tenant(authorization: string | undefined, signal: Signal): Tenant | Promise<Tenant>;
+  /** Stops polling and closes the source; callers that wait get `shutting-down`. */
+  close(): void;
+}
+
+export interface TokenTableDeps {
+  readonly source: TokenSource;
+  readonly pepper: Uint8Array;
+  readonly hash: KeyedHash;
+  readonly nowMs: () => number;
+  readonly log: Log;
+  readonly pollMs?: number;
+}
+
+/** Reads all tokens. A source that cannot be read is no error here: the table answers `accounts-unavailable`. */
+export async function openTokenTable(deps: TokenTableDeps): Promise<TokenTable> {
+  const table = new PolledTokenTable(deps);
+  table.refresh();
+  return table;
+}
+
+const POLL_MS = 250;
+/** Between two refreshes for unknown tokens: at most 10 a second. */
+const REFRESH_INTERVAL_MS = 100;
+/** How long known tokens go on while accounts cannot be read. */
+const MEMORY_MS_MAX = 15 * 60_000;
+
+/** A row with its answer, made when the row is read and not for each request. */
+interface Entry {
+  readonly row: TokenRow;
+  readonly tenant: Tenant;
+}
+
+class PolledTokenTable implements TokenTable {
+  readonly #deps: TokenTableDeps;
+  readonly #timer: NodeJS.Timeout;
+  #entries = new Map<string, Entry>();
+  #revision = 0;
+  /** The source said that something changed, and it was not read yet. */
+  #behind = true;
+  #state: 'unread' | 'readable' | 'unreadable' = 'unread';
+  /** When the source last answered, by deps.nowMs. */
+  #confirmedAtMs = Number.NEGATIVE_INFINITY;
+  /** When a refresh last ran, by performance.now: a wall clock that jumps must not stop refreshes. */
+  #refreshedAt = Number.NEGATIVE_INFINITY;
+  #waiting: { readonly done: Promise<void>; readonly timer: NodeJS.Timeout; readonly wake: () => void } | undefined;
+  #closed = false;
+
+  constructor(deps: TokenTableDeps) {
+    this.#deps = deps;
+    this.#timer = setInterval(() => this.refresh(), deps.pollMs ?? POLL_MS).unref();
+  }
+
+  tenant(authorization: string | undefined, signal: Signal): Tenant | Promise<Tenant> {
+    if (authorization === undefined) {
+      throw new BackworkError('unauthenticated', 'no ingest token: send it as "Authorization: Bearer bw_ing_…"');
+    }
+    const token = readBearerToken(authorization);
+    if (token === undefined || token.kind !== 'ing') {
+      throw new BackworkError('unauthenticated', 'the authorization header holds no ingest token, or a mistyped one');
+    }
+    const entry = this.#entries.get(token.id);
+    if (entry !== undefined && this.#trusted()) return this.#judge(entry, token, signal);
+    return this.#judgeAfterRefresh(token, signal);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    clearTimeout(this.#waiting?.timer);
+    this.#waiting?.wake();
+    this.#waiting = undefined;
+    this.#deps.source.close();
+  }
+
+  /** Reads what changed; synchronous. Failure is remembered and logged once, not thrown. */
+  refresh(): void {
+    this.#refreshedAt = performance.now();
+    try {
+      this.#behind = this.#deps.source.changed() || this.#behind;
+      if (this.#behind) this.#read();
+      this.#behind = false;
+      this.#confirmedAtMs = this.#deps.nowMs();
+      this.#become('readable', undefined);
+    } catch (error) {
+      this.#become('unreadable', messageOf(error));
+    }
+  }
+
+  #become(state: 'readable' | 'unreadable', error: string | undefined): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    const tokens = this.#entries.size;
+    if (error === undefined) this.#deps.log.info({ tokens }, 'tokens read');
+    else {
+      const text =
+        'accounts cannot be read: known tokens go on from memory for 15 minutes, others are told to come back';
+      this.#deps.log.error({ error, tokens }, text);
+    }
+  }
+
+  #read(): void {
+    const changes = this.#deps.source.changesSince(this.#revision);
+    if (changes.complete) this.#entries = new Map();
+    for (const row of changes.rows) {
+      // A revoked token is forgotten: its next use is that of an unknown one, 401 after a refresh.
+      if (row.revokedAtMs !== undefined) this.#entries.delete(row.id);
+      else this.#entries.set(row.id, { row, tenant: tenantOf(row) });
+    }
+    this.#revision = changes.revision;
+  }
+
+  #trusted(): boolean {
+    return this.#state === 'readable' || this.#deps.nowMs() - this.#confirmedAtMs <= MEMORY_MS_MAX;
+  }
+
+  async #judgeAfterRefresh(token: ParsedToken, signal: Signal): Promise<Tenant> {
+    await this.#refreshed();
+    if (this.#closed) throw retryLater('shutting-down', 'the service is shutting down');
+    const entry = this.#entries.get(token.id);
+    if (entry !== undefined && this.#trusted()) return this.#judge(entry, token, signal);
+    if (this.#state === 'readable') throw unknownToken();
+    throw retryLater('accounts-unavailable', 'accounts cannot be read, so the token cannot be judged');
+  }
+
+  #judge({ row, tenant }: Entry, token: ParsedToken, signal: Signal): Tenant {
+    const digest = this.#deps.hash(this.#deps.pepper, Buffer.from(token.token, 'latin1'));
+    if (!timingSafeEqual(digest, row.digest)) throw unknownToken();
+    if (row.expiresAtMs !== undefined && this.#deps.nowMs() >= row.expiresAtMs) {
+      throw new BackworkError('unauthenticated', `ingest token ${row.id} has expired`);
+    }
+    if (row.orgDisabled) throw new BackworkError('forbidden', `organization ${row.orgId} is disabled`);
+    if (!tenant.scopes.has(signal)) {
+      throw new BackworkError('forbidden', `ingest token ${row.id} may send ${row.scopes.join(', ')}, not ${signal}`);
+    }
+    return tenant;
+  }
+
+  /** Resolves after a refresh that began after this call; all who call before it begins share it. */
+  #refreshed(): Promise<void> {
+    if (this.#waiting !== undefined) return this.#waiting.done;
+    const delayMs = this.#refreshedAt + REFRESH_INTERVAL_MS - performance.now();
+    if (delayMs <= 0) {
+      this.refresh();
+      return Promise.resolve();
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#waiting = undefined;
+      this.refresh();
+      resolve();
+    }, delayMs);
+    this.#waiting = { done: promise, timer, wake: resolve };
+    return promise;
+  }
+}
+
+function tenantOf(row: TokenRow): Tenant {
+  return {
+    orgId: row.orgId,
+    tokenId: row.id,
+    placement: row.placement,
+    retentionDays: row.retentionDays,
+    scopes: new Set(row.scopes),
+  };
+}
+
+/** Unknown, revoked and wrong secret have one answer: which it was is none of a guesser's business. */
+function unknownToken(): BackworkError {
+  return new BackworkError('unauthenticated', 'the ingest token is unknown or revoked');
+}
