@@ -1,0 +1,59 @@
+/**
+ * The same message in other bytes: fields in any order (those of one number keep theirs), and unknown fields of every
+ * wire type at every level. A reader must see no difference.
+ */
+import protobuf from 'protobufjs';
+import type { Random } from './seeded-random.ts';
+
+export function scrambleProtobuf(type: protobuf.Type, bytes: Uint8Array, random: Random): Buffer {
+  const reader = protobuf.Reader.create(bytes);
+  const byNumber = new Map<number, Buffer[]>();
+  while (reader.pos < reader.len) {
+    const start = reader.pos;
+    const tag = reader.uint32();
+    const number = tag >>> 3;
+    const field = type.fieldsById[number];
+    let whole: Buffer;
+    if (field?.resolvedType instanceof protobuf.Type) {
+      const inner = scrambleProtobuf(field.resolvedType, reader.bytes(), random);
+      whole = Buffer.concat([varint(tag), varint(inner.length), inner]);
+    } else {
+      reader.skipType(tag & 7);
+      whole = Buffer.from(bytes.subarray(start, reader.pos));
+    }
+    byNumber.set(number, [...(byNumber.get(number) ?? []), whole]);
+  }
+  const unknown = random.chance(0.3) ? [unknownField(random, 0)] : [];
+  const queues = [...byNumber.values(), unknown].filter((queue) => queue.length > 0);
+  const fields: Buffer[] = [];
+  while (queues.length > 0) {
+    const index = random.int(0, queues.length - 1);
+    const queue = queues[index] as Buffer[];
+    fields.push(queue.shift() as Buffer);
+    if (queue.length === 0) queues.splice(index, 1);
+  }
+  return Buffer.concat(fields);
+}
+
+/** No OTLP message has fields 500 to 999; 1000 is reserved. */
+function unknownField(random: Random, depth: number): Buffer {
+  const number = random.int(500, 1_000);
+  switch (random.int(0, depth < 3 ? 4 : 3)) {
+    case 0:
+      return Buffer.concat([varint(number * 8), varint(random.int(0, 1e9))]);
+    case 1:
+      return Buffer.concat([varint(number * 8 + 1), random.bytes(8)]);
+    case 2: {
+      const length = random.int(0, 200);
+      return Buffer.concat([varint(number * 8 + 2), varint(length), random.bytes(length)]);
+    }
+    case 3:
+      return Buffer.concat([varint(number * 8 + 5), random.bytes(4)]);
+    default:
+      return Buffer.concat([varint(number * 8 + 3), unknownField(random, depth + 1), varint(number * 8 + 4)]);
+  }
+}
+
+function varint(value: number): Buffer {
+  return Buffer.from(protobuf.Writer.create().uint32(value).finish());
+}
