@@ -68,7 +68,7 @@ export const GRPC_STREAMS_MAX = 1_000;
 /** Receive windows: what a peer may send unread. 64 KiB, the default, is slow for batches of MiBs. */
 export const GRPC_STREAM_WINDOW_BYTES = MIB;
 export const GRPC_CONNECTION_WINDOW_BYTES = 8 * MIB;
-/** PINGs, SETTINGS and reset streams of one connection; a client needs a few, a flood has more. */
+/** PING and SETTINGS frames of one connection; a client needs a few, a flood has more. */
 export const GRPC_CONTROL_FRAMES_PER_SECOND_MAX = 500;
 /** A gRPC connection without a call is closed after this. */
 export const GRPC_IDLE_MS = 300_000;

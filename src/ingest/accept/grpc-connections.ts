@@ -1,0 +1,140 @@
+/**
+ * The HTTP/2 connections of the gRPC port, and when each of them ends (reference otlp.md G27, G28; F22, F34):
+ *
+ *   no HTTP/2 preface and SETTINGS by the headers' deadline   destroyed
+ *   no call for grpcIdleMs                                    GOAWAY, closed
+ *   connectionAgeMs ± 10 %                                    GOAWAY, then connectionGraceMs for calls that run
+ *   more PING and SETTINGS frames a second than allowed       destroyed with ENHANCE_YOUR_CALM
+ *   streams opened and reset by the thousand                  closed by nghttp2 itself (1,000, then 33 a second)
+ *
+ * GOAWAY names the last stream that is served, so the client knows that later calls were not touched and sends them
+ * elsewhere; gRPC clients do that by themselves. (A first GOAWAY with the highest number, which would let calls that are
+ * on their way in, is not to be had: after any GOAWAY nghttp2 ignores new streams, and such a call would hang.)
+ */
+import http2, { type Http2Session } from 'node:http2';
+import { GRPC_CONNECTION_WINDOW_BYTES } from '../../base/limits.ts';
+import { type AcceptClock, type AcceptLimits, connectionEndMs, type RequestLog } from './accept-server.ts';
+
+/** The connection did not begin with HTTP/2's preface: exporters of Go speak TLS unless told otherwise (T2). */
+const NGHTTP2_ERR_BAD_CLIENT_MAGIC = -903;
+
+interface Connection {
+  readonly session: Http2Session;
+  readonly bornMs: number;
+  readonly endMs: number;
+  /** SETTINGS have come: the peer speaks HTTP/2. */
+  settled: boolean;
+  calls: number;
+  /** When the last call ended; from the start before the first one. */
+  idleSinceMs: number;
+  controlFrames: number;
+  retiredMs: number | undefined;
+}
+
+export class GrpcConnections {
+  readonly #limits: AcceptLimits;
+  readonly #clock: AcceptClock;
+  readonly #log: RequestLog;
+  readonly #connections = new Map<Http2Session, Connection>();
+  #emptied: (() => void) | undefined;
+
+  constructor(options: { limits: AcceptLimits; clock: AcceptClock; log: RequestLog }) {
+    this.#limits = options.limits;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  /** Takes over a new session: its windows, its errors, its end. */
+  add(session: Http2Session): void {
+    const nowMs = this.#clock.nowMs();
+    const connection: Connection = {
+      session,
+      bornMs: nowMs,
+      endMs: connectionEndMs(nowMs, this.#limits.connectionAgeMs),
+      settled: false,
+      calls: 0,
+      idleSinceMs: nowMs,
+      controlFrames: 0,
+      retiredMs: undefined,
+    };
+    this.#connections.set(session, connection);
+    session.on('error', (error: NodeJS.ErrnoException) => this.#failed(error));
+    session.on('close', () => this.#closed(session));
+    session.on('ping', () => this.#controlFrame(connection));
+    session.on('remoteSettings', () => {
+      connection.settled = true;
+      this.#controlFrame(connection);
+    });
+    session.setLocalWindowSize(GRPC_CONNECTION_WINDOW_BYTES);
+  }
+
+  /** A call began; the function returned is called once when its stream is closed. */
+  callBegan(session: Http2Session): (() => void) | undefined {
+    const connection = this.#connections.get(session);
+    if (connection === undefined) return undefined;
+    connection.calls++;
+    return () => {
+      connection.calls--;
+      connection.idleSinceMs = this.#clock.nowMs();
+    };
+  }
+
+  sweep(nowMs: number): void {
+    for (const connection of this.#connections.values()) this.#sweepOne(connection, nowMs);
+  }
+
+  /** Says GOAWAY on every connection; resolves when all are closed. */
+  retireAll(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#emptied = resolve;
+    for (const connection of this.#connections.values()) this.#retire(connection, this.#clock.nowMs());
+    if (this.#connections.size === 0) resolve();
+    return promise;
+  }
+
+  destroyAll(): void {
+    for (const { session } of this.#connections.values()) session.destroy();
+  }
+
+  #sweepOne(connection: Connection, nowMs: number): void {
+    const { session } = connection;
+    connection.controlFrames = 0;
+    if (!connection.settled && nowMs - connection.bornMs >= this.#limits.headersDeadlineMs) {
+      session.destroy();
+    } else if (connection.retiredMs === undefined) {
+      const idle = connection.calls === 0 && nowMs - connection.idleSinceMs >= this.#limits.grpcIdleMs;
+      if (idle || nowMs >= connection.endMs) this.#retire(connection, nowMs);
+    } else if (nowMs - connection.retiredMs >= this.#limits.connectionGraceMs) {
+      session.destroy();
+    }
+  }
+
+  #retire(connection: Connection, nowMs: number): void {
+    const { session } = connection;
+    if (connection.retiredMs !== undefined || session.destroyed) return;
+    connection.retiredMs = nowMs;
+    if (connection.settled) session.close();
+    else session.destroy();
+  }
+
+  #controlFrame(connection: Connection): void {
+    connection.controlFrames++;
+    const perSweepMax = (this.#limits.grpcControlFramesPerSecondMax * this.#limits.sweepMs) / 1_000;
+    if (connection.controlFrames > perSweepMax) {
+      connection.session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+  }
+
+  /** An error of a session ends that session, which its 'close' tells; only one kind is worth a line for the operator. */
+  #failed(error: NodeJS.ErrnoException): void {
+    if (error.errno !== NGHTTP2_ERR_BAD_CLIENT_MAGIC) return;
+    const route =
+      '(no HTTP/2 on this plain-text port: for gRPC configure the client as insecure, HTTP has its own port)';
+    this.#log.request({ route, status: 'closed', bytes: 0, ms: 0, orgId: undefined });
+  }
+
+  #closed(session: Http2Session): void {
+    this.#connections.delete(session);
+    if (this.#connections.size === 0) this.#emptied?.();
+  }
+}
