@@ -1,0 +1,100 @@
+/**
+ * The API as a Hono app, and its server. Order: request id and request log, then the routes, then one place for what is
+ * not found and one for what was thrown. Every route is listed by its room; what is not listed is 404, and a listed
+ * path with another method is 405.
+ *
+ * The request log holds time, request id, route template, status, bytes and milliseconds, and nothing that a client
+ * wrote: no address, path, query, header or body (privacy promise P4). The request id is ours, never the client's.
+ */
+import { randomUUID } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { type Context, Hono } from 'hono';
+import { routePath } from 'hono/route';
+import { BackworkError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { errorResponse } from './error-response.ts';
+import { healthRoutes, type Readiness } from './health-routes.ts';
+
+export interface ApiDeps {
+  readonly log: Log;
+  readonly readiness: () => Readiness;
+}
+
+export interface ApiServer {
+  readonly port: number;
+  /** Takes no more connections, closes idle ones, resolves when the rest are done or `graceMs` have passed. */
+  close(graceMs: number): Promise<void>;
+}
+
+type Variables = { requestId: string };
+export type Api = Hono<{ Variables: Variables }>;
+
+export function createApi({ log, readiness }: ApiDeps): Api {
+  const app: Api = new Hono<{ Variables: Variables }>();
+  app.use(async (c, next) => {
+    const startMs = performance.now();
+    const requestId = randomUUID();
+    c.set('requestId', requestId);
+    await next();
+    c.header('x-request-id', requestId);
+    const bytes = Number(c.res.headers.get('content-length') ?? (await bodyBytes(c)));
+    const ms = Math.round(performance.now() - startMs);
+    log.debug({ requestId, route: template(c), status: c.res.status, bytes, ms }, 'request');
+  });
+  app.route('/', healthRoutes(readiness));
+  app.notFound((c) => {
+    const methods = app.routes.filter(({ method, path }) => method !== 'ALL' && path === c.req.path);
+    if (methods.length === 0) return errorResponse(new BackworkError('not-found', 'no such path'), requestIdOf(c));
+    const message = `${c.req.method} is not allowed here`;
+    const response = errorResponse(new BackworkError('method-not-allowed', message), requestIdOf(c));
+    response.headers.set('allow', methods.map(({ method }) => (method === 'GET' ? 'GET, HEAD' : method)).join(', '));
+    return response;
+  });
+  app.onError((error, c) => {
+    const requestId = requestIdOf(c);
+    const response = errorResponse(error, requestId);
+    if (response.status === 500) log.error({ requestId, route: template(c), error }, 'request failed');
+    return response;
+  });
+  return app;
+}
+
+/** Listens; port 0 takes a free one. Throws the system's error (EADDRINUSE …) as it is: the caller names the setting. */
+export async function serveApi(api: Api, host: string, port: number): Promise<ApiServer> {
+  const server = createAdaptorServer({ fetch: api.fetch, overrideGlobalObjects: false });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(port, host, () => resolve());
+  await promise;
+  server.off('error', reject);
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: (graceMs) => {
+      const closed = Promise.withResolvers<void>();
+      const force = setTimeout(() => {
+        if ('closeAllConnections' in server) server.closeAllConnections();
+      }, graceMs);
+      server.close(() => {
+        clearTimeout(force);
+        closed.resolve();
+      });
+      return closed.promise;
+    },
+  };
+}
+
+/** The route's pattern, `-` for what no route matched: never the path that the client sent. */
+function template(c: Context): string {
+  const path = routePath(c, -1);
+  return path === '' || path === '*' || path === '/*' ? '-' : path;
+}
+
+/** Our answers are small and whole, so counting them costs a copy of a few hundred bytes. */
+async function bodyBytes(c: Context): Promise<number> {
+  return c.res.body === null ? 0 : (await c.res.clone().arrayBuffer()).byteLength;
+}
+
+function requestIdOf(c: Context): string {
+  return (c.get('requestId') as string | undefined) ?? randomUUID();
+}

@@ -1,0 +1,198 @@
+/**
+ * The children of a service, in order.
+ *
+ *   start, from the store outwards:   engine ─ migrations ─ store ─ ingest 0 ─ ingest 1 … n
+ *   stop, from the door inwards:      ingest 0 … n together ─ store ─ engine
+ *
+ * - Ingest does not need the store: its spool keeps what it answered for. So when the engine or the server is away at
+ *   start, ingest starts all the same after STORE_WAIT_MS, and the store follows when the migrations are through.
+ * - The store never starts before the migrations: it would insert into tables that are not there.
+ * - The first worker's ports, and the engine's, are learned at their first `ready` and kept for every later start.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BackworkError, type ErrorCode } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { ChildMessage } from '../process-messages.ts';
+import { type Child, type ChildSpec, type Ports, restartDelayMs, superviseChild } from '../supervisor.ts';
+import { type ChildContext, engineChild, ingestChild, storeChild } from './children.ts';
+
+export interface ServiceDeps extends ChildContext {
+  readonly log: Log;
+  readonly random: () => number;
+  /** Ingest processes; 1 where ports cannot be shared. */
+  readonly workers: number;
+  /** Brings the store's tables up to date; throws what engine/migrate.ts throws. `enginePort` is 0 for a server. */
+  readonly migrate: (enginePort: number) => Promise<void>;
+  /** What no restart mends, found after start returned: the service must end with this error. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface ServicePorts {
+  readonly grpc: number;
+  readonly http: number;
+  /** undefined with a ClickHouse server. */
+  readonly engine: number | undefined;
+}
+
+export interface Service {
+  /**
+   * Resolves when every worker serves. `storeReady` is false when the telemetry store was not reached yet; it goes on
+   * being tried. Throws the first error that no restart mends; the caller then calls `stop`.
+   */
+  start(): Promise<{ ports: ServicePorts; storeReady: boolean }>;
+  /** Whether a request sent now would be accepted, and what is amiss. */
+  readiness(): { ready: boolean; reasons: string[] };
+  /** All children have ended when it resolves, `withinMs` from now at most. */
+  stop(withinMs: number): Promise<void>;
+  /** SIGKILL to all. */
+  kill(): void;
+}
+
+/** How long ingest waits for the store at start: an engine that has to be repaired after a kill is up in 1–3 s. */
+const STORE_WAIT_MS = 5_000;
+/** Of the time to stop in, kept for the store and the engine, and for the engine alone. */
+const STORE_STOP_MS = 2_500;
+const ENGINE_STOP_MS = 1_000;
+/** What migrating may meet while the store is on its way up. */
+const WORTH_RETRYING: readonly ErrorCode[] = ['store-unreachable', 'store-temporary', 'store-unknown-outcome'];
+
+interface WorkerState {
+  readonly child: Child;
+  accepting: boolean;
+  reason: string;
+}
+
+export function createService(deps: ServiceDeps): Service {
+  return new SupervisedService(deps);
+}
+
+class SupervisedService implements Service {
+  readonly #deps: ServiceDeps;
+  readonly #workers: WorkerState[] = [];
+  #engine: Child | undefined;
+  #store: Child | undefined;
+  #ports: { grpc: number; http: number; engine: number };
+  #storeReady = false;
+  #stopping = false;
+
+  constructor(deps: ServiceDeps) {
+    this.#deps = deps;
+    const { otlpGrpcPort, otlpHttpPort, enginePort } = deps.settings;
+    this.#ports = { grpc: otlpGrpcPort, http: otlpHttpPort, engine: enginePort };
+  }
+
+  async start(): Promise<{ ports: ServicePorts; storeReady: boolean }> {
+    const store = this.#startStore();
+    const inTime = await Promise.race([store.then(() => true), sleep(STORE_WAIT_MS, false, { ref: false })]);
+    this.#requireNotStopping();
+    if (!inTime) {
+      this.#deps.log.warn({}, 'the telemetry store is not reached yet; what arrives waits in the spool');
+      store.catch((error) => {
+        if (!this.#stopping) this.#deps.onFatal(error);
+      });
+    }
+    await this.#startWorker(0);
+    const others = Array.from({ length: this.#deps.workers - 1 }, (_, index) => this.#startWorker(index + 1));
+    await Promise.all(others);
+    const { grpc, http, engine } = this.#ports;
+    return {
+      ports: { grpc, http, engine: this.#engine === undefined ? undefined : engine },
+      storeReady: this.#storeReady,
+    };
+  }
+
+  readiness(): { ready: boolean; reasons: string[] } {
+    if (this.#stopping) return { ready: false, reasons: ['the service is stopping'] };
+    const reasons = this.#workers
+      .filter(({ accepting }) => !accepting)
+      .map(({ child, reason }) => `${child.name}: ${reason}`);
+    if (this.#workers.length === 0) reasons.push('no ingest process has been started yet');
+    if (!this.#storeReady) reasons.push('store: the telemetry store has not been reached yet');
+    return { ready: this.#workers.some(({ accepting }) => accepting), reasons };
+  }
+
+  async stop(withinMs: number): Promise<void> {
+    this.#stopping = true;
+    for (const child of this.#children()) child.retire();
+    const deadline = performance.now() + withinMs;
+    const until = (reservedMs: number) => Math.max(0, deadline - performance.now() - reservedMs);
+    await Promise.all(this.#workers.map(({ child }) => child.stop(until(STORE_STOP_MS))));
+    await this.#store?.stop(until(ENGINE_STOP_MS));
+    await this.#engine?.stop(until(0));
+  }
+
+  kill(): void {
+    this.#stopping = true;
+    for (const child of this.#children()) child.kill();
+  }
+
+  #children(): Child[] {
+    const all = [...this.#workers.map(({ child }) => child), this.#store, this.#engine];
+    return all.filter((child) => child !== undefined);
+  }
+
+  async #startStore(): Promise<void> {
+    if (this.#deps.settings.clickhouseUrl === '') {
+      this.#engine = this.#child({
+        ...engineChild(this.#deps, () => this.#ports.engine),
+        onMessage: (message) => {
+          if (message.type === 'ready') this.#ports.engine = message.ports?.['engine'] ?? this.#ports.engine;
+        },
+      });
+      await this.#engine.ready;
+    }
+    await this.#migrate();
+    this.#requireNotStopping();
+    this.#store = this.#child(storeChild(this.#deps, () => this.#ports.engine, this.#deps.workers));
+    await this.#store.ready;
+    this.#storeReady = true;
+  }
+
+  async #migrate(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#deps.migrate(this.#engine === undefined ? 0 : this.#ports.engine);
+        return;
+      } catch (error) {
+        if (!(error instanceof BackworkError) || !WORTH_RETRYING.includes(error.code)) throw error;
+        this.#deps.log.warn({ error, attempt }, 'the telemetry store does not answer; trying again');
+      }
+      await sleep(restartDelayMs(attempt, this.#deps.random));
+      this.#requireNotStopping();
+    }
+  }
+
+  #startWorker(index: number): Promise<Ports> {
+    const child = this.#child({
+      ...ingestChild(this.#deps, index, this.#deps.workers, () => this.#ports),
+      onMessage: (message) => this.#fromWorker(worker, message),
+      onEnd: () => {
+        worker.accepting = false;
+        worker.reason = 'the process has ended and is started again';
+      },
+    });
+    const worker: WorkerState = { child, accepting: false, reason: 'the process is starting' };
+    this.#workers.push(worker);
+    return child.ready;
+  }
+
+  #fromWorker(worker: WorkerState, message: ChildMessage): void {
+    if (message.type === 'ready') {
+      const { grpc, http } = message.ports ?? {};
+      this.#ports = { ...this.#ports, grpc: grpc ?? this.#ports.grpc, http: http ?? this.#ports.http };
+    } else if (message.type === 'accepting') {
+      worker.accepting = message.accepting;
+      worker.reason = message.reason;
+    } else if (message.type === 'sealed') {
+      this.#store?.send({ type: 'sealed', spoolDir: message.spoolDir, sequence: message.sequence });
+    }
+  }
+
+  #child(spec: ChildSpec): Child {
+    return superviseChild(spec, this.#deps);
+  }
+
+  #requireNotStopping(): void {
+    if (this.#stopping) throw new BackworkError('shutting-down', 'the service is being stopped');
+  }
+}
