@@ -33,8 +33,8 @@ try {
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STOP_MS_MAX);
     void door.close().then(() => process.exit(0));
   };
-  process.on('SIGTERM', stop);
-  // Ctrl-C reaches the whole process group; the supervisor decides when the engine stops.
+  // A signal to the process group reaches this process too; with a supervisor, its `stop` decides, in order.
+  process.on('SIGTERM', () => process.send === undefined && stop());
   process.on('SIGINT', () => undefined);
   process.on('message', (message: SupervisorMessage) => {
     if (message.type === 'stop') stop();
