@@ -1,0 +1,159 @@
+/**
+ * One ingest worker: accept → authenticate → convert → spool, composed. It opens the accounts database read-only, owns one
+ * spool directory, and shares its ports with the other workers.
+ *
+ * It starts from the spool outwards (recovery first, ports last) and stops from the ports inwards. When a sync fails or an
+ * invariant breaks it ends at once, and its spool is recovered by the process that the supervisor starts in its place.
+ */
+import { mkdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { loadPepper } from './accounts/key-file.ts';
+import { openTokenSource } from './accounts/store/token-source.ts';
+import { BackworkError, messageOf } from './base/errors.ts';
+import { loadKeyedHash } from './base/keyed-hash.ts';
+import { MIB } from './base/limits.ts';
+import { takeLock } from './base/lock-file.ts';
+import { createLog, type Log } from './base/log.ts';
+import type { AcceptServer, RequestLog } from './ingest/accept/accept-server.ts';
+import { createGrpcServer } from './ingest/accept/grpc-server.ts';
+import { createHttpServer } from './ingest/accept/http-server.ts';
+import { openTokenTable } from './ingest/authenticate/token-table.ts';
+import { BuilderSet } from './ingest/convert/builders.ts';
+import { CONVERTER_VERSION } from './ingest/convert/convert.ts';
+import { encodeRecords } from './ingest/convert/reconvert.ts';
+import { createPipeline } from './ingest/pipeline.ts';
+import { realSpoolFiles } from './ingest/spool/spool-files.ts';
+import { openSpool, type Spool } from './ingest/spool/writer.ts';
+import type { ChildMessage, SupervisorMessage } from './process-messages.ts';
+import { loadSettings, spoolReserveBytes } from './settings/load-settings.ts';
+import type { Settings } from './settings/settings.ts';
+
+/** How often the supervisor hears whether a request sent now would be accepted. */
+const ACCEPTING_INTERVAL_MS = 250;
+
+const settings = loadSettings(process.env);
+const workerIndex = Number(process.env['BACKWORK_WORKER_INDEX'] ?? '0');
+const log = createLog(`ingest ${workerIndex}`, settings.logLevel);
+
+try {
+  await run();
+} catch (error) {
+  log.error({ reason: messageOf(error) }, 'the ingest process cannot start');
+  // A failed sync wants a new process and a new look at the disk (R9); anything else that is final wants the operator.
+  const wantsOperator = error instanceof BackworkError && !error.retryable && error.code !== 'spool-failed';
+  if (wantsOperator) send({ type: 'fatal', message: error.message });
+  // The message has to reach the supervisor before the process ends.
+  setTimeout(() => process.exit(1), 50);
+}
+
+async function run(): Promise<void> {
+  const spoolDir = join(settings.dataDir, 'spool', String(workerIndex));
+  const spool = await open(spoolDir);
+  const pepper = loadPepper(settings.dataDir);
+  const tokens = await openTokenTable({
+    source: openTokenSource(settings.dataDir),
+    pepper: pepper.key,
+    hash: await loadKeyedHash(),
+    nowMs: Date.now,
+    log,
+  });
+  const path = createPipeline({
+    tokens,
+    spool,
+    inFlightBytesMax: settings.inFlightMib * MIB,
+    nowMs: Date.now,
+  });
+  const onFault = (error: unknown): void =>
+    log.error({ reason: messageOf(error), stack: stackOf(error) }, 'a fault of ours');
+  const deps = { path, log: requestLog(settings, log), onFault };
+  const grpc = createGrpcServer(deps);
+  const http = createHttpServer(deps);
+  const ports = await listen(grpc, http);
+  const reporting = setInterval(() => reportAccepting(spool), ACCEPTING_INTERVAL_MS);
+  onStop(async () => {
+    clearInterval(reporting);
+    send({ type: 'accepting', accepting: false, reason: 'shutting down' });
+    await Promise.all([grpc.drain(), http.drain()]);
+    await spool.close();
+    tokens.close();
+  });
+  send({ type: 'ready', ports });
+  reportAccepting(spool);
+}
+
+/** Takes the spool's lock, recovers what an earlier process left, opens a segment. */
+async function open(dir: string): Promise<Spool<BuilderSet>> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const disk = await statfs(dir);
+  return openSpool({
+    dir,
+    files: realSpoolFiles,
+    log,
+    takeLock,
+    segmentBytesMax: settings.segmentMib * MIB,
+    segmentAgeMs: settings.segmentMs,
+    reserveBytes: spoolReserveBytes(settings, disk.blocks * disk.bsize),
+    newRows: () => new BuilderSet(),
+    encodeRecords,
+    converterVersion: CONVERTER_VERSION,
+    onSealed: (sequence) => send({ type: 'sealed', spoolDir: dir, sequence }),
+    onFatal: (error) => {
+      log.error({ reason: error.message }, 'the spool cannot promise durability any more: this process ends');
+      process.exit(1);
+    },
+    nowMs: Date.now,
+  });
+}
+
+async function listen(grpc: AcceptServer, http: AcceptServer): Promise<Record<string, number>> {
+  const host = settings.otlpHost;
+  const reusePort = settings.workers > 1;
+  return {
+    grpc: await grpc.listen({ host, port: settings.otlpGrpcPort, reusePort }),
+    http: await http.listen({ host, port: settings.otlpHttpPort, reusePort }),
+  };
+}
+
+function reportAccepting(spool: Spool<BuilderSet>): void {
+  const refusal = spool.refusal(0);
+  send({ type: 'accepting', accepting: refusal === undefined, reason: refusal?.message ?? '' });
+}
+
+/** Allow-listed fields, and only at level debug: a line a request is the operator's choice. */
+function requestLog(inForce: Settings, target: Log): RequestLog {
+  if (inForce.logLevel !== 'debug') return { request: () => undefined };
+  return { request: (fields) => target.debug(fields, 'request') };
+}
+
+/** The stack of what was thrown where nothing of the user's can be in it: the message's line is left out. */
+function stackOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  return error.stack
+    ?.split('\n')
+    .filter((line) => line.trimStart().startsWith('at '))
+    .join('\n');
+}
+
+function onStop(stop: () => Promise<void>): void {
+  let stopping = false;
+  process.on('message', (message: SupervisorMessage) => {
+    if (message.type !== 'stop' || stopping) return;
+    stopping = true;
+    stop().then(
+      () => process.exit(0),
+      (error) => {
+        log.error({ reason: messageOf(error) }, 'stopping failed');
+        process.exit(1);
+      },
+    );
+  });
+}
+
+// Without its supervisor nobody restarts it or tells the store: everything answered is on disk, so it simply ends.
+process.on('disconnect', () => process.exit(1));
+// A signal to the process group reaches the children too: the supervisor's `stop` decides, in order.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => undefined);
+
+function send(message: ChildMessage): void {
+  if (process.connected) process.send?.(message);
+}

@@ -1,0 +1,152 @@
+/**
+ * Kills: SIGKILL to the whole process group, an ingest process, the store, or the engine while an INSERT runs, under load
+ * over both protocols. Afterwards every acknowledged id is stored once, an unacknowledged one at most once, every row is
+ * whole, and a fresh record arrives.
+ *
+ * The run cannot pass by doing nothing: between two kills at least `rowsBetween` rows must have been acknowledged, and each
+ * kind of kill that was asked for must have happened. Everything but timing follows from the seed.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { seededRandom } from '../corpus/seeded-random.ts';
+import { type Judgement, judge, Load, STORED_IDS, type StoredRow } from '../support/load.ts';
+import { type ChildName, startService, type TestService, temporaryDirectory } from '../support/service.ts';
+
+export type KillKind = 'group' | 'ingest' | 'store' | 'engine';
+export const KILL_KINDS: readonly KillKind[] = ['group', 'ingest', 'store', 'engine'];
+
+export interface KillOptions {
+  readonly seed: number;
+  readonly kills: number;
+  readonly rowsBetween: number;
+  readonly say: (line: string) => void;
+}
+
+export interface KillReport {
+  readonly killed: Record<KillKind, number>;
+  /** Engine kills that met a running INSERT. */
+  readonly midInsert: number;
+  readonly acknowledged: number;
+  readonly acknowledgedBy: { readonly grpc: number; readonly http: number };
+  readonly issued: number;
+  readonly stored: number;
+  readonly judgement: Judgement;
+}
+
+/** Longest that anything may take before the run counts as stuck. */
+const PATIENCE_MS = 60_000;
+const MID_INSERT_WAIT_MS = 5_000;
+
+export async function runKills(options: KillOptions): Promise<KillReport> {
+  const random = seededRandom(options.seed);
+  const dataDir = temporaryDirectory();
+  const env = { BACKWORK_WORKERS: '2', BACKWORK_SEGMENT_MS: '300' };
+  let service = await startService({ dataDir, env });
+  const { ports, token } = service;
+  const load = new Load({
+    grpcPort: ports.grpc,
+    httpPort: ports.http,
+    token,
+    clients: ['grpc', 'http', 'grpc', 'http'],
+    rowsPerRequest: 20,
+  });
+  const killed: Record<KillKind, number> = { group: 0, ingest: 0, store: 0, engine: 0 };
+  let midInsert = 0;
+  load.start();
+  try {
+    for (let i = 0; i < options.kills; i++) {
+      const kind = KILL_KINDS[i % KILL_KINDS.length]!;
+      await acknowledge(load, options.rowsBetween);
+      await delay(random.int(0, 400));
+      if (kind === 'group') {
+        await service.killAll();
+        service = await startService({ dataDir, env, ports });
+      } else if (await killChild(service, kind, random.next())) midInsert++;
+      killed[kind]++;
+      options.say(`kill ${i + 1} of ${options.kills}: ${kind}, ${load.acknowledged.size} rows acknowledged`);
+    }
+    await acknowledge(load, options.rowsBetween);
+  } finally {
+    await load.stop();
+  }
+  try {
+    const rows = await settle(service, load);
+    const judgement = judge(load.acknowledged, load.issued, rows);
+    const { acknowledgedBy } = load;
+    const [acknowledged, issued, stored] = [load.acknowledged.size, load.issued.size, rows.length];
+    return { killed, midInsert, acknowledged, acknowledgedBy, issued, stored, judgement };
+  } finally {
+    await service.stopAndRemove();
+  }
+}
+
+/** Waits until this many more rows were acknowledged. */
+async function acknowledge(load: Load, rows: number): Promise<void> {
+  const wanted = load.acknowledged.size + rows;
+  const deadline = performance.now() + PATIENCE_MS;
+  while (load.acknowledged.size < wanted) {
+    if (performance.now() > deadline) throw new Error(`${rows} rows were not acknowledged within ${PATIENCE_MS} ms`);
+    await delay(5);
+  }
+}
+
+/** Returns whether it was the engine and an INSERT ran. */
+async function killChild(service: TestService, kind: Exclude<KillKind, 'group'>, chance: number): Promise<boolean> {
+  const inserting = kind === 'engine' && (await waitForInsert(service));
+  const pids = await runningChildren(service, kind);
+  process.kill(pids[Math.floor(chance * pids.length)]!, 'SIGKILL');
+  return inserting;
+}
+
+/** The one that was killed before may still be waiting for its next start. */
+async function runningChildren(service: TestService, kind: ChildName): Promise<number[]> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const pids = service.children(kind);
+    if (pids.length > 0) return pids;
+    if (performance.now() > deadline) throw new Error(`no ${kind} process was started within ${PATIENCE_MS} ms`);
+    await delay(50);
+  }
+}
+
+/** Asks the door which queries run until one of the store's INSERTs is among them. */
+async function waitForInsert(service: TestService): Promise<boolean> {
+  const { user, password } = JSON.parse(readFileSync(`${service.dataDir}/engine.json`, 'utf8'));
+  const headers = { 'x-clickhouse-user': user, 'x-clickhouse-key': password };
+  const deadline = performance.now() + MID_INSERT_WAIT_MS;
+  while (performance.now() < deadline) {
+    const answer = await fetch(`http://127.0.0.1:${service.ports.engine}/running`, { headers }).catch(() => undefined);
+    if (answer?.ok && (await answer.text()).length > 4) return true;
+  }
+  return false;
+}
+
+/** The rows once nothing waits any more; a fresh record is the proof that the service still works. */
+async function settle(service: TestService, load: Load): Promise<StoredRow[]> {
+  const fresh = new Load({
+    grpcPort: service.ports.grpc,
+    httpPort: service.ports.http,
+    token: load.token,
+    clients: ['http'],
+    rowsPerRequest: 1,
+    prefix: 'fresh',
+  });
+  fresh.start();
+  await acknowledge(fresh, 1);
+  await fresh.stop();
+  const deadline = performance.now() + PATIENCE_MS;
+  while (service.waitingSegments() > 0 || !(await arrived(service, fresh))) {
+    if (performance.now() > deadline) {
+      throw new Error(`${service.waitingSegments()} segments still wait\n${service.stderr.slice(-4_000)}`);
+    }
+    await delay(100);
+  }
+  const rows = await service.query<StoredRow>(STORED_IDS);
+  return rows.filter((row) => !fresh.issued.has(row.id));
+}
+
+async function arrived(service: TestService, fresh: Load): Promise<boolean> {
+  const id = [...fresh.acknowledged].at(-1);
+  const rows = await service.query(`SELECT 1 FROM otel_logs WHERE Body = '${id}'`).catch(() => []);
+  return rows.length === 1;
+}
