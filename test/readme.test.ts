@@ -22,7 +22,7 @@ describe('README.md', () => {
   });
 
   it('names only scripts that package.json has', () => {
-    const scripts = [...readme.matchAll(/npm (?:run (?:-s )?)?(start|test|[a-z]+)(?= |\n|`)/g)].map(
+    const scripts = [...readme.matchAll(/npm (?:run (?:-s )?)?(start|test|[a-z:]+)(?= |\n|`)/g)].map(
       (match) => match[1] ?? '',
     );
     expect(scripts).toContain('verify');
