@@ -4,11 +4,12 @@ import { runKills } from '../faults/kills.ts';
 it('every acknowledged record is stored once, whichever process is killed under load', async () => {
   const seed = Number(process.env['BACKWORK_TEST_SEED'] ?? Date.now() % 1_000_000);
   const lines: string[] = [`seed ${seed}`];
-  const report = await runKills({ seed, kills: 4, rowsBetween: 1_000, say: (line) => lines.push(line) });
+  const report = await runKills({ seed, kills: 8, rowsBetween: 1_000, say: (line) => lines.push(line) });
   const context = lines.join('\n');
   expect(report.judgement, context).toEqual({ lost: [], doubled: [], damaged: [], neverIssued: [] });
-  expect(report.killed, context).toEqual({ group: 1, ingest: 1, store: 1, engine: 1 });
-  expect(report.acknowledged, context).toBeGreaterThanOrEqual(5_000);
+  expect(report.killed, context).toEqual({ group: 2, ingest: 2, store: 2, engine: 2 });
+  expect(report.atInsert, context).toBeGreaterThan(0);
+  expect(report.acknowledged, context).toBeGreaterThanOrEqual(9_000);
   expect(Math.min(report.acknowledgedBy.grpc, report.acknowledgedBy.http), context).toBeGreaterThan(0);
   expect(report.stored, context).toBeGreaterThanOrEqual(report.acknowledged);
 }, 240_000);

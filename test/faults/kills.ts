@@ -1,6 +1,6 @@
 /**
- * Kills: SIGKILL to the whole process group, an ingest process, the store, or the engine while an INSERT runs, under load
- * over both protocols. Afterwards every acknowledged id is stored once, an unacknowledged one at most once, every row is
+ * Kills: SIGKILL to the whole process group, an ingest process, the store, or the engine, around INSERTs, under load over
+ * both protocols. Afterwards every acknowledged id is stored once, an unacknowledged one at most once, every row is
  * whole, and a fresh record arrives.
  *
  * The run cannot pass by doing nothing: between two kills at least `rowsBetween` rows must have been acknowledged, and each
@@ -8,7 +8,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { seededRandom } from '../corpus/seeded-random.ts';
+import { type Random, seededRandom } from '../corpus/seeded-random.ts';
 import { type Judgement, judge, Load, STORED_IDS, type StoredRow } from '../support/load.ts';
 import { type ChildName, startService, type TestService, temporaryDirectory } from '../support/service.ts';
 
@@ -24,8 +24,8 @@ export interface KillOptions {
 
 export interface KillReport {
   readonly killed: Record<KillKind, number>;
-  /** Engine kills that met a running INSERT. */
-  readonly midInsert: number;
+  /** Kills that came while an INSERT ran, or just after it had ended and before its segments were removed. */
+  readonly atInsert: number;
   readonly acknowledged: number;
   readonly acknowledgedBy: { readonly grpc: number; readonly http: number };
   readonly issued: number;
@@ -35,7 +35,7 @@ export interface KillReport {
 
 /** Longest that anything may take before the run counts as stuck. */
 const PATIENCE_MS = 60_000;
-const MID_INSERT_WAIT_MS = 5_000;
+const INSERT_WAIT_MS = 5_000;
 
 export async function runKills(options: KillOptions): Promise<KillReport> {
   const random = seededRandom(options.seed);
@@ -51,17 +51,18 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     rowsPerRequest: 20,
   });
   const killed: Record<KillKind, number> = { group: 0, ingest: 0, store: 0, engine: 0 };
-  let midInsert = 0;
+  let atInsert = 0;
   load.start();
   try {
     for (let i = 0; i < options.kills; i++) {
       const kind = KILL_KINDS[i % KILL_KINDS.length]!;
       await acknowledge(load, options.rowsBetween);
       await delay(random.int(0, 400));
+      if (await moment(service, kind, random)) atInsert++;
       if (kind === 'group') {
         await service.killAll();
         service = await startService({ dataDir, env, ports });
-      } else if (await killChild(service, kind, random.next())) midInsert++;
+      } else await killChild(service, kind, random.next());
       killed[kind]++;
       options.say(`kill ${i + 1} of ${options.kills}: ${kind}, ${load.acknowledged.size} rows acknowledged`);
     }
@@ -74,7 +75,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     const judgement = judge(load.acknowledged, load.issued, rows);
     const { acknowledgedBy } = load;
     const [acknowledged, issued, stored] = [load.acknowledged.size, load.issued.size, rows.length];
-    return { killed, midInsert, acknowledged, acknowledgedBy, issued, stored, judgement };
+    return { killed, atInsert, acknowledged, acknowledgedBy, issued, stored, judgement };
   } finally {
     await service.stopAndRemove();
   }
@@ -90,12 +91,20 @@ async function acknowledge(load: Load, rows: number): Promise<void> {
   }
 }
 
-/** Returns whether it was the engine and an INSERT ran. */
-async function killChild(service: TestService, kind: Exclude<KillKind, 'group'>, chance: number): Promise<boolean> {
-  const inserting = kind === 'engine' && (await waitForInsert(service));
+/**
+ * Waits for a moment that is hard for this kind of kill, and returns whether it came: the engine dies while an INSERT runs,
+ * the store and the whole group at times just after one has ended. An ingest process dies at any time.
+ */
+async function moment(service: TestService, kind: KillKind, random: Random): Promise<boolean> {
+  if (kind === 'ingest') return false;
+  const running = await waitForInserts(service, (count) => count > 0);
+  if (kind === 'engine' || random.chance(0.3)) return running;
+  return running && (await waitForInserts(service, (count) => count === 0));
+}
+
+async function killChild(service: TestService, kind: ChildName, chance: number): Promise<void> {
   const pids = await runningChildren(service, kind);
   process.kill(pids[Math.floor(chance * pids.length)]!, 'SIGKILL');
-  return inserting;
 }
 
 /** The one that was killed before may still be waiting for its next start. */
@@ -109,14 +118,14 @@ async function runningChildren(service: TestService, kind: ChildName): Promise<n
   }
 }
 
-/** Asks the door which queries run until one of the store's INSERTs is among them. */
-async function waitForInsert(service: TestService): Promise<boolean> {
+/** Asks the door which of the store's INSERTs run until `wanted` says so; false when that does not come. */
+async function waitForInserts(service: TestService, wanted: (count: number) => boolean): Promise<boolean> {
   const { user, password } = JSON.parse(readFileSync(`${service.dataDir}/engine.json`, 'utf8'));
   const headers = { 'x-clickhouse-user': user, 'x-clickhouse-key': password };
-  const deadline = performance.now() + MID_INSERT_WAIT_MS;
+  const deadline = performance.now() + INSERT_WAIT_MS;
   while (performance.now() < deadline) {
     const answer = await fetch(`http://127.0.0.1:${service.ports.engine}/running`, { headers }).catch(() => undefined);
-    if (answer?.ok && (await answer.text()).length > 4) return true;
+    if (answer?.ok && wanted(((await answer.json()) as unknown[]).length)) return true;
   }
   return false;
 }

@@ -5,8 +5,9 @@
  *   - an INSERT holds batches of one lane only, in the order of their age, at most `bytesMax` and `rowsMax`; a batch
  *     that is larger alone goes alone;
  *   - a lane is due when INSERT_ROWS_WORTHWHILE rows wait, when one INSERT's worth of bytes waits, when its first batch
- *     is urgent (it was asked about and is missing), or when its oldest batch is older than
- *     max(1 s, min(5 s, live partitions ÷ 8 a second)): an INSERT costs the engine 31 ms whatever it holds;
+ *     is urgent (it was asked about and is missing), or when neither its oldest batch nor its last INSERT is younger than
+ *     max(1 s, min(5 s, live partitions ÷ 8 a second)): an INSERT costs the engine 31 ms whatever it holds, so a lane
+ *     has at most one small one in that time, and one that was idle has its first at once;
  *   - nothing of a lane goes while the outcome of an earlier INSERT of it is unknown, or before its backoff has passed;
  *   - of the lanes that are due, urgent ones go first, then those without a running INSERT, then the oldest: a long
  *     backlog of one lane keeps one of the two places, and its neighbours share the other.
@@ -39,6 +40,8 @@ export interface WaitingLane<B extends WaitingBatch = WaitingBatch> {
   readonly notBeforeMs: number;
   /** INSERTs of it that run now. */
   readonly inserting: number;
+  /** Monotonic time at which its last INSERT was started; −∞ before the first. */
+  readonly lastInsertAtMs: number;
 }
 
 export interface PlanLimits {
@@ -118,7 +121,7 @@ function laneDueAtMs(candidate: Candidate<WaitingLane>, delayMs: number, limits:
     bytes += batch.bytes;
     if (rows >= INSERT_ROWS_WORTHWHILE || bytes >= limits.bytesMax) return lane.notBeforeMs;
   }
-  return Math.max(lane.notBeforeMs, first.sinceMs + delayMs);
+  return Math.max(lane.notBeforeMs, Math.min(first.sinceMs, taken > 0 ? first.sinceMs : lane.lastInsertAtMs) + delayMs);
 }
 
 function goesBefore<L extends WaitingLane>(one: Candidate<L>, other: Candidate<L>): boolean {

@@ -171,6 +171,7 @@ export class LaneWork {
   private insert(lane: Lane, batches: readonly StoredBatch[]): void {
     const queryId = this.freeQueryIds.shift()!;
     lane.inserting++;
+    lane.lastInsertAtMs = this.deps.monotonicMs();
     this.inserting++;
     this.deps.job(async () => {
       const sources = { ...this.deps.store, journal: this.deps.journal };

@@ -59,6 +59,7 @@ export class Lane implements WaitingLane<StoredBatch> {
   /** Queries whose outcome is unknown and that may still run. */
   queryIds = new Set<string>();
   inserting = 0;
+  lastInsertAtMs = Number.NEGATIVE_INFINITY;
   asking = false;
   /** Failures in a row that concern this lane alone. */
   attempt = 0;

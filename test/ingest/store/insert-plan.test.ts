@@ -27,7 +27,7 @@ function batch(changes: Partial<WaitingBatch> = {}): WaitingBatch {
 }
 
 function lane(name: string, waiting: WaitingBatch[], changes: Partial<WaitingLane> = {}): NamedLane {
-  return { name, waiting, unsettled: false, notBeforeMs: 0, inserting: 0, ...changes };
+  return { name, waiting, unsettled: false, notBeforeMs: 0, inserting: 0, lastInsertAtMs: NOW_MS, ...changes };
 }
 
 function plan(
@@ -50,6 +50,14 @@ describe('when a lane is sent', () => {
     expect(plan([lane('a', [batch()])])).toEqual({ inserts: [], wakeAtMs: NOW_MS + 1_000 });
     expect(plan([lane('a', [batch({ sinceMs: NOW_MS - 999 }), batch()])]).inserts).toEqual([]);
     expect(plan([lane('a', [batch({ sinceMs: NOW_MS - 1_000 }), batch()])]).inserts).toEqual(['a 2']);
+  });
+
+  test('a lane that had no INSERT within that second is sent at once, and the next one waits', () => {
+    const idle = { lastInsertAtMs: NOW_MS - 1_000 };
+    expect(plan([lane('a', [batch()], idle)]).inserts).toEqual(['a 1']);
+    expect(plan([lane('a', [batch()], { lastInsertAtMs: Number.NEGATIVE_INFINITY })]).inserts).toEqual(['a 1']);
+    const busy = lane('a', [batch()], { lastInsertAtMs: NOW_MS - 400 });
+    expect(plan([busy])).toEqual({ inserts: [], wakeAtMs: NOW_MS + 600 });
   });
 
   test('50,000 rows do not wait', () => {
