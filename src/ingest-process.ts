@@ -18,6 +18,7 @@ import type { AcceptServer, RequestLog } from './ingest/accept/accept-server.ts'
 import { createGrpcServer } from './ingest/accept/grpc-server.ts';
 import { createHttpServer } from './ingest/accept/http-server.ts';
 import { openTokenTable } from './ingest/authenticate/token-table.ts';
+import { BuilderPool } from './ingest/convert/builder-pool.ts';
 import { BuilderSet } from './ingest/convert/builders.ts';
 import { CONVERTER_VERSION } from './ingest/convert/convert.ts';
 import { encodeRecords } from './ingest/convert/reconvert.ts';
@@ -84,6 +85,7 @@ async function run(): Promise<void> {
 /** Takes the spool's lock, recovers what an earlier process left, opens a segment. */
 async function open(dir: string): Promise<Spool<BuilderSet>> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
+  const pool = new BuilderPool();
   const disk = await statfs(dir);
   return openSpool({
     dir,
@@ -93,7 +95,7 @@ async function open(dir: string): Promise<Spool<BuilderSet>> {
     segmentBytesMax: settings.segmentMib * MIB,
     segmentAgeMs: settings.segmentMs,
     reserveBytes: spoolReserveBytes(settings, disk.blocks * disk.bsize),
-    newRows: () => new BuilderSet(),
+    newRows: () => new BuilderSet({ cutWhenFull: false, pool }),
     encodeRecords,
     converterVersion: CONVERTER_VERSION,
     onSealed: (sequence) => send({ type: 'sealed', spoolDir: dir, sequence }),

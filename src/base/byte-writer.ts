@@ -71,6 +71,20 @@ export class ByteWriter {
     this.length += 8;
   }
 
+  /** The first `count` of these as 64-bit little-endian integers: the offsets of an Array or a Map. */
+  uint64s(values: Uint32Array, count: number): void {
+    const words = new Uint32Array(2 * count);
+    for (let i = 0; i < count; i++) words[2 * i] = values[i]!;
+    this.append(new Uint8Array(words.buffer));
+  }
+
+  /** `count` bytes of 0. */
+  zeros(count: number): void {
+    this.reserve(count);
+    this.bytes.fill(0, this.length, this.length + count);
+    this.length += count;
+  }
+
   /** Everything written so far; shares memory with the writer until it grows or is cleared and written again. */
   view(): Buffer {
     return this.bytes.subarray(0, this.length);

@@ -13,12 +13,12 @@
  * Converting and appending happen without an await in between, so a record and its rows always belong to the same segment.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { BackworkError, retryLater } from '../base/errors.ts';
+import { retryLater } from '../base/errors.ts';
 import { BODY_BYTES_UNKNOWN, ERROR_MESSAGE_BYTES_MAX, SLICED_BODY_BYTES } from '../base/limits.ts';
 import { expiresOnDay } from '../tables/retention.ts';
 import type { TokenTable } from './authenticate/token-table.ts';
 import type { BuilderSet } from './convert/builders.ts';
-import { ConverterPool, canConvert, convertNow, convertSliced } from './convert/convert.ts';
+import { ConverterPool, convertNow, convertSliced } from './convert/convert.ts';
 import { type JsonConverted, jsonToProtobuf, jsonToProtobufInSlices } from './convert/otlp-json.ts';
 import type {
   Admission,
@@ -50,9 +50,6 @@ export function createPipeline(deps: PipelineDeps): RequestPath {
   const converters = new ConverterPool();
   return {
     open(head: RequestHead): Admission | Promise<Admission> {
-      if (!canConvert(head.signal)) {
-        throw new BackworkError('unknown-path', `${head.signal} are not received yet: this version receives logs`);
-      }
       const tenant = deps.tokens.tenant(head.authorization, head.signal);
       if (tenant instanceof Promise) return tenant.then((found) => admit(found, head));
       return admit(tenant, head);

@@ -33,12 +33,16 @@ export class AttributeList {
   }
 }
 
+const SORTED_IN_PLACE_MAX = 64;
+
 export class AttributeWriter {
   readonly #reader: ProtobufReader;
   readonly #values: AnyValueReader;
   readonly #notes: Notes;
   readonly #signature = new Uint8Array(ATTRIBUTES_PER_LIST_MAX);
   readonly #scratch = new ByteWriter(1024);
+  readonly #keyStarts = new Uint32Array(SORTED_IN_PLACE_MAX);
+  readonly #keyEnds = new Uint32Array(SORTED_IN_PLACE_MAX);
 
   constructor(reader: ProtobufReader, values: AnyValueReader, notes: Notes) {
     this.#reader = reader;
@@ -74,6 +78,58 @@ export class AttributeWriter {
     const overCap = dropped - (skip === null ? 0 : skipped(skip, list.count));
     if (overCap > 0) this.#notes.warn('dropped', field, overCap);
     return dropped;
+  }
+
+  /** Sorts the list by the keys' bytes, equal keys as sent: the form in which a series' attributes are stored. */
+  sortByKey(list: AttributeList): void {
+    const { starts, ends, count } = list;
+    // Insertion sort: lists are short, and mostly sorted already. Longer ones are sorted by a permutation.
+    if (count > SORTED_IN_PLACE_MAX) return this.#sortLong(list);
+    for (let i = 0; i < count; i++) {
+      const start = starts[i]!;
+      const end = ends[i]!;
+      this.#values.readKeyValue(start, end);
+      const keyStart = this.#values.keyStart;
+      const keyEnd = this.#values.keyEnd;
+      let at = i;
+      for (; at > 0 && this.#compare(keyStart, keyEnd, this.#keyStarts[at - 1]!, this.#keyEnds[at - 1]!) < 0; at--) {
+        starts[at] = starts[at - 1]!;
+        ends[at] = ends[at - 1]!;
+        this.#keyStarts[at] = this.#keyStarts[at - 1]!;
+        this.#keyEnds[at] = this.#keyEnds[at - 1]!;
+      }
+      starts[at] = start;
+      ends[at] = end;
+      this.#keyStarts[at] = keyStart;
+      this.#keyEnds[at] = keyEnd;
+    }
+  }
+
+  #sortLong(list: AttributeList): void {
+    const keys = Array.from({ length: list.count }, (_, i) => {
+      this.#values.readKeyValue(list.starts[i]!, list.ends[i]!);
+      return {
+        start: list.starts[i]!,
+        end: list.ends[i]!,
+        keyStart: this.#values.keyStart,
+        keyEnd: this.#values.keyEnd,
+      };
+    });
+    keys.sort((a, b) => this.#compare(a.keyStart, a.keyEnd, b.keyStart, b.keyEnd));
+    keys.forEach(({ start, end }, i) => {
+      list.starts[i] = start;
+      list.ends[i] = end;
+    });
+  }
+
+  #compare(startA: number, endA: number, startB: number, endB: number): number {
+    const bytes = this.#reader.bytes;
+    const length = Math.min(endA - startA, endB - startB);
+    for (let i = 0; i < length; i++) {
+      const difference = bytes[startA + i]! - bytes[startB + i]!;
+      if (difference !== 0) return difference;
+    }
+    return endA - startA - (endB - startB);
   }
 
   /** Returns the letter of the value, or 0 when the attribute is over a cap. */

@@ -1,142 +1,17 @@
 /**
- * Builders: the column buffers of one (table, partition), for as long as a segment is open or one large request is
- * converted. A block costs the engine the same whatever its size, so rows are collected here until the segment is sealed.
- *
- * Values that repeat for many rows (request, resource, scope, metric) are written once; a builder notes at which row each
- * such run begins, and the block repeats them when it is written.
+ * The builders of a segment, or of one large request. A block costs the engine the same whatever its size, so rows are
+ * collected here until the segment is sealed.
  *
  *   BuilderSet ──► Builder (otel_logs, partition A)   rows, runs, marks for a roll-back
  *              └─► Builder (otel_logs, partition B)
  */
 import assert from 'node:assert';
-import { ByteWriter } from '../../base/byte-writer.ts';
-import { BATCH_BYTES_MAX, BATCH_ROWS_MAX } from '../../base/limits.ts';
-import type { Column, ColumnLevel, Table } from '../../tables/column.ts';
-import type { EncodedBatch, Partition, RowOrigin, SegmentRows } from '../messages.ts';
-import {
-  type ColumnBuffer,
-  FixedColumn,
-  LowCardinalityColumn,
-  MapColumn,
-  makeColumnBuffer,
-  StringColumn,
-} from './column-buffers.ts';
+import type { ByteWriter } from '../../base/byte-writer.ts';
+import type { Table } from '../../tables/column.ts';
+import type { EncodedBatch, RowOrigin, SegmentRows } from '../messages.ts';
+import type { Builder, TableBinding } from './builder.ts';
+import { BuilderPool } from './builder-pool.ts';
 import { writeNativeBlock } from './native-block.ts';
-
-export type RunLevel = Exclude<ColumnLevel, 'batch' | 'row'>;
-const RUN_LEVELS: readonly RunLevel[] = ['request', 'resource', 'scope', 'metric'];
-
-/** Typed access to a builder's columns by name; asked once when the builder is made, never for a row. */
-export interface ColumnLookup {
-  fixed(name: string): FixedColumn;
-  string(name: string): StringColumn;
-  lowCardinality(name: string): LowCardinalityColumn;
-  map(name: string): MapColumn;
-}
-
-/** A table and the record of its columns that its converter writes to. */
-export interface TableBinding<Columns> {
-  readonly table: Table;
-  bind(columns: ColumnLookup): Columns;
-}
-
-export class Builder<Columns = unknown> {
-  readonly table: Table;
-  readonly partition: Partition;
-  /** One for each column of the table; null for columns of level `batch`. */
-  readonly buffers: readonly (ColumnBuffer | null)[];
-  readonly columns: Columns;
-  rowCount = 0;
-  /** Bytes that the block will have: kept by the converter, row by row (`addRow`). */
-  blockBytes = 0;
-  /** Index, within its request, of the first row: not 0 when a large request was cut (see BuilderSet.cutAt). */
-  rowFrom = 0;
-  /** Requests whose rows these are; −1 while there are none. */
-  firstRequest = -1;
-  lastRequest = -1;
-  /** Serials of the request and of the resource whose runs are open; −1 when none is. */
-  requestSerial = -1;
-  resourceSerial = -1;
-  #assignedRows = 0;
-  readonly #runStarts: Record<RunLevel, number[]> = { request: [], resource: [], scope: [], metric: [] };
-  readonly #marks: number[] = [];
-
-  constructor(binding: TableBinding<Columns>, partition: Partition) {
-    this.table = binding.table;
-    this.partition = partition;
-    this.buffers = binding.table.columns.map((column) =>
-      column.level === 'batch' ? null : makeColumnBuffer(column.kind, column.level !== 'row'),
-    );
-    this.columns = binding.bind(lookupIn(binding.table.columns, this.buffers));
-  }
-
-  /** The values just written to the columns of `level` hold from the next row on. */
-  beginRun(level: RunLevel): void {
-    this.#runStarts[level].push(this.rowCount);
-  }
-
-  /** A value was written to every column of level `row`. */
-  addRow(bytes: number): void {
-    this.rowCount++;
-    this.blockBytes += bytes;
-  }
-
-  /** Rows of each run, for each level. */
-  runLengths(): Record<RunLevel, Uint32Array> {
-    const lengths = {} as Record<RunLevel, Uint32Array>;
-    for (const level of RUN_LEVELS) {
-      const starts = this.#runStarts[level];
-      lengths[level] = Uint32Array.from(starts, (start, i) => (starts[i + 1] ?? this.rowCount) - start);
-    }
-    return lengths;
-  }
-
-  get full(): boolean {
-    return this.blockBytes >= BATCH_BYTES_MAX || this.rowCount >= BATCH_ROWS_MAX;
-  }
-
-  assign(requestIndex: number): void {
-    if (this.rowCount === this.#assignedRows) return;
-    if (this.firstRequest < 0) this.firstRequest = requestIndex;
-    this.lastRequest = requestIndex;
-    this.#assignedRows = this.rowCount;
-  }
-
-  /** Notes where everything stands; a later `restore` comes back to here. */
-  save(): void {
-    const marks = this.#marks;
-    marks.length = 0;
-    marks.push(this.rowCount, this.blockBytes);
-    for (const level of RUN_LEVELS) marks.push(this.#runStarts[level].length);
-    for (const buffer of this.buffers) buffer?.save(marks);
-  }
-
-  restore(): void {
-    const marks = this.#marks;
-    this.rowCount = marks[0]!;
-    this.blockBytes = marks[1]!;
-    this.requestSerial = -1;
-    this.resourceSerial = -1;
-    let at = 2;
-    for (const level of RUN_LEVELS) this.#runStarts[level].length = marks[at++]!;
-    for (const buffer of this.buffers) if (buffer !== null) at = buffer.restore(marks, at);
-    assert(at === marks.length, 'each column reads the marks it wrote');
-  }
-}
-
-function lookupIn(columns: readonly Column[], buffers: readonly (ColumnBuffer | null)[]): ColumnLookup {
-  function find<B extends ColumnBuffer>(name: string, type: new (...args: never[]) => B): B {
-    const buffer = buffers[columns.findIndex((column) => column.name === name)];
-    if (buffer instanceof type) return buffer;
-    throw new Error(`column ${name} is not a ${type.name}`);
-  }
-  return {
-    fixed: (name) => find(name, FixedColumn),
-    string: (name) => find(name, StringColumn),
-    lowCardinality: (name) => find(name, LowCardinalityColumn),
-    map: (name) => find(name, MapColumn),
-  };
-}
 
 export interface BuilderSetOptions {
   /**
@@ -146,10 +21,14 @@ export interface BuilderSetOptions {
   readonly cutWhenFull: boolean;
   /** Cut at these rows instead (a batch is encoded again, and its rows are known from the footer). */
   readonly cutAtRows?: readonly number[];
+  /** Where builders come from, and go to when they were encoded. */
+  readonly pool?: BuilderPool;
 }
 
 export class BuilderSet implements SegmentRows {
   readonly #options: BuilderSetOptions;
+  readonly #pool: BuilderPool;
+  #encoded = false;
   /** All builders, in the order in which they were made: the order of the batches. */
   readonly #builders: Builder[] = [];
   /** The builder that takes rows, for each table and partition. */
@@ -159,6 +38,7 @@ export class BuilderSet implements SegmentRows {
 
   constructor(options: BuilderSetOptions = { cutWhenFull: false }) {
     this.#options = options;
+    this.#pool = options.pool ?? new BuilderPool();
   }
 
   /** Before the first row of a request. */
@@ -176,7 +56,7 @@ export class BuilderSet implements SegmentRows {
     const key = `${origin.placement}/${origin.retentionDays}/${origin.expiresOnDay}`;
     const open = byPartition.get(key) as Builder<Columns> | undefined;
     if (open !== undefined && !this.mustCut(open)) return this.#touch(open);
-    const builder = new Builder(binding, origin);
+    const builder = this.#pool.take(binding, origin);
     if (open !== undefined) builder.rowFrom = open.rowFrom + open.rowCount;
     this.#builders.push(builder);
     byPartition.set(key, builder);
@@ -228,11 +108,17 @@ export class BuilderSet implements SegmentRows {
     for (const builder of this.#builders) builder.assign(requestIndex);
   }
 
+  /** Can be called once: each builder goes back to the pool when its block was taken. */
   *encode(newBatchId: () => string): Generator<EncodedBatch, void, void> {
-    const out = new ByteWriter(64 * 1024);
+    assert(!this.#encoded, 'a segment is encoded once');
+    this.#encoded = true;
+    const out = this.#pool.takeBlock();
     for (const builder of this.#builders) {
       if (builder.rowCount > 0) yield encodeBuilder(out, builder, newBatchId());
+      this.#pool.give(builder);
     }
+    this.#builders.length = 0;
+    this.#pool.giveBlock(out);
   }
 }
 

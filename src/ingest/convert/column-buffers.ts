@@ -8,7 +8,6 @@
  * `save` and `restore` are the mark and the roll-back of a refused request: a few numbers, pushed and read in the same order.
  */
 import { ByteWriter } from '../../base/byte-writer.ts';
-import type { BufferKind } from '../../tables/column.ts';
 import { Dictionary } from './dictionary.ts';
 
 /** Rows of each run, for repeated columns; null for a value a row. */
@@ -17,8 +16,10 @@ export type Runs = Uint32Array | null;
 export interface ColumnBuffer {
   /** Values held. */
   readonly count: number;
-  /** `rowCount` is what the block has; with `runs` their sum. */
-  write(out: ByteWriter, rowCount: number, runs: Runs): void;
+  /** What stands once before the data, and before an Array's offsets: versions of serialization. */
+  writePrefix(out: ByteWriter): void;
+  /** All values; `rowCount` is how many the block has, with `runs` their sum. */
+  writeData(out: ByteWriter, rowCount: number, runs: Runs): void;
   save(marks: number[]): void;
   /** Reads its marks at `at` and returns where the next column's are. */
   restore(marks: readonly number[], at: number): number;
@@ -27,7 +28,7 @@ export interface ColumnBuffer {
 
 const ROWS_INITIAL = 64;
 /** Columns that grew beyond this give their memory back when they are cleared. */
-const KEPT_BYTES_MAX = 1024 * 1024;
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 
 /** 1-, 4- and 8-byte values. 8-byte values are two 32-bit words: no bigint is made. */
 export class FixedColumn implements ColumnBuffer {
@@ -67,7 +68,9 @@ export class FixedColumn implements ColumnBuffer {
     this.#words = wordsOf(grown);
   }
 
-  write(out: ByteWriter, rowCount: number, runs: Runs): void {
+  writePrefix(): void {}
+
+  writeData(out: ByteWriter, rowCount: number, runs: Runs): void {
     const width = this.#width;
     if (runs === null) return out.append(this.#bytes.subarray(0, rowCount * width));
     out.reserve(rowCount * width);
@@ -132,7 +135,9 @@ export class StringColumn implements ColumnBuffer {
     if (this.#ends !== null) this.#ends.push(this.values.length);
   }
 
-  write(out: ByteWriter, _rowCount: number, runs: Runs): void {
+  writePrefix(): void {}
+
+  writeData(out: ByteWriter, _rowCount: number, runs: Runs): void {
     if (runs === null || this.#ends === null) return out.append(this.values.view());
     let start = 0;
     for (let i = 0; i < runs.length; i++) {
@@ -166,6 +171,7 @@ export class LowCardinalityColumn implements ColumnBuffer {
   count = 0;
   readonly dictionary = new Dictionary();
   indexes = new Uint32Array(ROWS_INITIAL);
+  readonly #named: number[] = [];
 
   /** Guesses that the value is the previous one, which for most columns it is. */
   push(source: Uint8Array, start: number, end: number): void {
@@ -181,6 +187,17 @@ export class LowCardinalityColumn implements ColumnBuffer {
     this.pushIndex(this.dictionary.lookupText(text));
   }
 
+  /** The name of an enum's number; a number without a name as its digits, signed (reference otlp.md E8). */
+  pushName(names: readonly string[], number: number): void {
+    const name = names[number];
+    let index = name === undefined ? -1 : (this.#named[number] ?? -1);
+    if (index < 0) {
+      index = this.dictionary.lookupText(name ?? String(number | 0));
+      if (name !== undefined) this.#named[number] = index;
+    }
+    this.pushIndex(index);
+  }
+
   pushIndex(index: number): void {
     if (this.count === this.indexes.length) {
       const grown = new Uint32Array(2 * this.count);
@@ -190,12 +207,11 @@ export class LowCardinalityColumn implements ColumnBuffer {
     this.indexes[this.count++] = index;
   }
 
-  write(out: ByteWriter, rowCount: number, runs: Runs): void {
-    out.uint64(1, 0); // serialization version
-    this.writeData(out, rowCount, runs);
+  writePrefix(out: ByteWriter): void {
+    out.uint64(1, 0);
   }
 
-  /** Everything after the version; nothing at all when there are no rows. */
+  /** Nothing at all when there are no rows. */
   writeData(out: ByteWriter, rowCount: number, runs: Runs): void {
     if (rowCount === 0) return;
     const width = indexWidth(this.dictionary.count);
@@ -226,12 +242,14 @@ export class LowCardinalityColumn implements ColumnBuffer {
 
   restore(marks: readonly number[], at: number): number {
     this.count = marks[at]!;
+    this.#named.length = 0;
     this.dictionary.truncate(marks[at + 1]!);
     return at + 2;
   }
 
   clear(): void {
     this.count = 0;
+    this.#named.length = 0;
     this.dictionary.clear();
     if (this.indexes.length * 4 > KEPT_BYTES_MAX) this.indexes = new Uint32Array(ROWS_INITIAL);
   }
@@ -288,10 +306,13 @@ export class MapColumn implements ColumnBuffer {
     if (this.#valueEnds !== null) this.#valueEnds.push(this.values.length);
   }
 
-  write(out: ByteWriter, rowCount: number, runs: Runs): void {
-    out.uint64(1, 0); // the keys' serialization version stands before the offsets
+  writePrefix(out: ByteWriter): void {
+    this.keys.writePrefix(out);
+  }
+
+  writeData(out: ByteWriter, rowCount: number, runs: Runs): void {
     if (runs === null || this.#valueEnds === null) {
-      this.#writeOffsets(out, rowCount);
+      out.uint64s(this.#ends, rowCount);
       this.keys.writeData(out, this.keys.count, null);
       out.append(this.values.view());
       return;
@@ -299,21 +320,18 @@ export class MapColumn implements ColumnBuffer {
     this.#writeRepeated(out, rowCount, runs, this.#valueEnds);
   }
 
-  #writeOffsets(out: ByteWriter, rowCount: number): void {
-    out.reserve(8 * rowCount);
-    for (let i = 0; i < rowCount; i++) out.uint64(this.#ends[i]!, 0);
-  }
-
   #writeRepeated(out: ByteWriter, rowCount: number, runs: Uint32Array, valueEnds: readonly number[]): void {
-    out.reserve(8 * rowCount);
+    const ends = new Uint32Array(rowCount);
     let entries = 0;
+    let at = 0;
     for (let i = 0; i < runs.length; i++) {
       const size = this.#ends[i]! - (i === 0 ? 0 : this.#ends[i - 1]!);
       for (let row = runs[i]!; row > 0; row--) {
         entries += size;
-        out.uint64(entries, 0);
+        ends[at++] = entries;
       }
     }
+    out.uint64s(ends, rowCount);
     if (entries === 0) return;
     this.keys.writeHead(out, entries);
     const width = indexWidth(this.keys.dictionary.count);
@@ -348,25 +366,5 @@ export class MapColumn implements ColumnBuffer {
     this.values.shrink(KEPT_BYTES_MAX);
     if (this.#valueEnds !== null) this.#valueEnds.length = 0;
     if (this.#ends.length * 4 > KEPT_BYTES_MAX) this.#ends = new Uint32Array(ROWS_INITIAL);
-  }
-}
-
-/** The buffer for a column; `repeated` for every level but `row`. */
-export function makeColumnBuffer(kind: BufferKind, repeated: boolean): ColumnBuffer {
-  switch (kind) {
-    case 'fixed1':
-      return new FixedColumn(1);
-    case 'fixed4':
-      return new FixedColumn(4);
-    case 'fixed8':
-      return new FixedColumn(8);
-    case 'string':
-      return new StringColumn(repeated);
-    case 'lc':
-      return new LowCardinalityColumn();
-    case 'map':
-      return new MapColumn(repeated);
-    default:
-      throw new Error(`no buffer for columns of kind ${kind} yet`);
   }
 }

@@ -7,27 +7,29 @@
  * Both are pure functions of (origin, body): the store converts again from the record and gets the same rows.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { BackworkError } from '../../base/errors.ts';
 import { UNSLICED_ROW_BYTES_MAX } from '../../base/limits.ts';
 import type { ConvertResult, RowOrigin, Signal } from '../messages.ts';
 import { BuilderSet, type BuilderSetOptions } from './builders.ts';
 import { LogConverter } from './convert-logs.ts';
+import { MetricConverter } from './convert-metrics.ts';
+import { TraceConverter } from './convert-traces.ts';
 
 /** Raised with every change that makes other rows of the same request; it stands in each footer. */
 export const CONVERTER_VERSION = 1;
 
 export interface SignalConverter {
-  convert(body: Uint8Array, origin: RowOrigin, set: BuilderSet): Generator<number, ConvertResult, void>;
-}
-
-/** Whether requests of this signal can be converted; others are refused before their body is read. */
-export function canConvert(signal: Signal): boolean {
-  return signal === 'logs';
+  convertRequest(body: Uint8Array, origin: RowOrigin, set: BuilderSet): Generator<number, ConvertResult, void>;
 }
 
 function newConverter(signal: Signal): SignalConverter {
-  if (signal === 'logs') return new LogConverter();
-  throw new BackworkError('unknown-path', `${signal} are not received yet; logs are`);
+  switch (signal) {
+    case 'logs':
+      return new LogConverter();
+    case 'traces':
+      return new TraceConverter();
+    case 'metrics':
+      return new MetricConverter();
+  }
 }
 
 /** Converters hold scratch memory; one of each serves all requests that are converted without an await. */
@@ -57,7 +59,7 @@ export function convertNow(
 ): ConvertResult | undefined {
   set.beginRequest();
   try {
-    const steps = pool.get(signal).convert(body, origin, set);
+    const steps = pool.get(signal).convertRequest(body, origin, set);
     for (;;) {
       const step = steps.next();
       if (step.done === true) return step.value;
@@ -80,7 +82,7 @@ export async function convertSliced(
 ): Promise<{ result: ConvertResult; rows: BuilderSet }> {
   const rows = new BuilderSet(options);
   rows.beginRequest();
-  const steps = newConverter(signal).convert(body, origin, rows);
+  const steps = newConverter(signal).convertRequest(body, origin, rows);
   for (;;) {
     const step = steps.next();
     if (step.done === true) return { result: step.value, rows };

@@ -94,8 +94,12 @@ export class Dictionary {
 
   /** Empties it for the next block and lets go of large memory. */
   clear(): void {
-    this.truncate(0);
-    if (this.#slots.length > 4096) this.#slots = new Int32Array(SLOTS_MIN);
+    this.repaired = false;
+    if (this.count === 0) return;
+    this.count = 0;
+    this.keys.clear();
+    if (this.#slots.length > 16_384) this.#slots = new Int32Array(SLOTS_MIN);
+    else this.#slots.fill(0);
     this.keys.shrink(64 * 1024);
   }
 }

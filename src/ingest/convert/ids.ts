@@ -17,7 +17,7 @@ export function appendTraceOrSpanId(
   field: string,
 ): void {
   const length = end - start;
-  if (length === wanted && !allZero(source, start, end)) {
+  if (isValidId(source, start, end, wanted)) {
     column.values.byte(2 * wanted);
     appendHex(column.values, source, start, end);
   } else {
@@ -25,6 +25,11 @@ export function appendTraceOrSpanId(
     column.values.byte(0);
   }
   column.end();
+}
+
+/** `wanted` bytes, not all zero. */
+export function isValidId(source: Uint8Array, start: number, end: number, wanted: number): boolean {
+  return end - start === wanted && !allZero(source, start, end);
 }
 
 function allZero(source: Uint8Array, start: number, end: number): boolean {

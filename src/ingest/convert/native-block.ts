@@ -8,7 +8,7 @@
 import type { ByteWriter } from '../../base/byte-writer.ts';
 import type { Column, Table } from '../../tables/column.ts';
 import type { Partition } from '../messages.ts';
-import type { Builder } from './builders.ts';
+import type { Builder } from './builder.ts';
 
 /** Writes the block of all rows of `builder` to `out`. `batchId`: 16 hex digits. */
 export function writeNativeBlock(out: ByteWriter, builder: Builder, partition: Partition, batchId: string): void {
@@ -22,7 +22,11 @@ export function writeNativeBlock(out: ByteWriter, builder: Builder, partition: P
     const column = table.columns[i]!;
     out.append(columnHead(table, i));
     if (column.level === 'batch') writeConstant(out, column, rowCount, partition, batchId);
-    else builder.buffers[i]!.write(out, rowCount, column.level === 'row' ? null : runs[column.level]);
+    else {
+      const buffer = builder.buffers[i]!;
+      buffer.writePrefix(out);
+      buffer.writeData(out, rowCount, column.level === 'row' ? null : runs[column.level]);
+    }
   }
 }
 

@@ -11,6 +11,8 @@ const WARNINGS = {
   repeatedDropped: 'resource or scope attributes were dropped, largest first: together they may hold 65,536 bytes',
   nested: 'arrays or lists were nested deeper than 32 and were replaced by a marker',
   idLength: 'ids had a wrong length (trace_id has 16 bytes, span_id 8) and were left empty',
+  endBeforeStart: 'spans ended before they started: their Duration is 0, their EndTimestamp as sent',
+  exemplarValue: 'exemplars had no value and were left out',
   strindex: 'string indexes have a meaning in profiles only: they were read as empty',
 } as const;
 export type Warning = keyof typeof WARNINGS;

@@ -41,6 +41,13 @@ export class ProtobufReader {
   varint(end: number): void {
     const bytes = this.bytes;
     let pos = this.pos;
+    // Fast path: values below 128.
+    if (pos < end && bytes[pos]! < 0x80) {
+      this.low = bytes[pos]!;
+      this.high = 0;
+      this.pos = pos + 1;
+      return;
+    }
     let low = 0;
     let high = 0;
     for (let shift = 0; shift < 70; shift += 7) {

@@ -7,7 +7,8 @@ import { ByteWriter } from '../../base/byte-writer.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { SLICED_BODY_BYTES } from '../../base/limits.ts';
 import type { EncodedBatch, FooterBatch, Partition, SpoolRecord } from '../messages.ts';
-import { type Builder, BuilderSet, encodeBuilder } from './builders.ts';
+import type { Builder } from './builder.ts';
+import { BuilderSet, encodeBuilder } from './builders.ts';
 import { ConverterPool, convertNow, convertSliced } from './convert.ts';
 
 type IndexedRecord = { readonly index: number; readonly record: SpoolRecord };

@@ -5,10 +5,11 @@
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { ATTRIBUTES_PER_LIST_MAX, REPEATED_BYTES_MAX } from '../../base/limits.ts';
 import { AttributeList, type AttributeWriter } from './attributes.ts';
-import type { Builder, ColumnLookup } from './builders.ts';
+import type { Builder } from './builder.ts';
 import type { FixedColumn, LowCardinalityColumn, MapColumn, StringColumn } from './column-buffers.ts';
 import type { Notes } from './notes.ts';
 import { type ProtobufReader, type Range, readRange } from './protobuf-reader.ts';
+import type { ColumnLookup } from './table-buffers.ts';
 import { EntityRefs } from './entity-refs.ts';
 import { appendString } from './text.ts';
 
@@ -37,7 +38,7 @@ export interface ScopeColumns {
   readonly dropped: FixedColumn;
 }
 
-/** Request, resource and scope columns of `otel_logs`; other tables differ in the kind of a few. */
+/** Request, resource and scope columns of a table of items. */
 export interface RepeatedColumns {
   readonly orgId: LowCardinalityColumn;
   readonly receivedAt: FixedColumn;
@@ -45,27 +46,39 @@ export interface RepeatedColumns {
   readonly scope: ScopeColumns;
 }
 
-export function bindRepeatedColumns(columns: ColumnLookup): RepeatedColumns {
+/** `scopeDropped`: the one name in which the tables differ. */
+export function bindRepeatedColumns(columns: ColumnLookup, scopeDropped: string): RepeatedColumns {
   return {
     orgId: columns.lowCardinality('OrgId'),
     receivedAt: columns.fixed('ReceivedAt'),
     resource: {
       serviceName: columns.lowCardinality('ServiceName'),
-      schemaUrl: columns.lowCardinality('ResourceSchemaUrl'),
+      schemaUrl: columns.text('ResourceSchemaUrl'),
       attributes: columns.map('ResourceAttributes'),
       types: columns.lowCardinality('ResourceAttributesTypes'),
       dropped: columns.fixed('ResourceDroppedAttributesCount'),
       entityRefs: columns.string('ResourceEntityRefs'),
     },
     scope: {
-      schemaUrl: columns.lowCardinality('ScopeSchemaUrl'),
+      schemaUrl: columns.text('ScopeSchemaUrl'),
       name: columns.string('ScopeName'),
-      version: columns.lowCardinality('ScopeVersion'),
+      version: columns.text('ScopeVersion'),
       attributes: columns.map('ScopeAttributes'),
       types: columns.lowCardinality('ScopeAttributesTypes'),
-      dropped: columns.fixed('ScopeDroppedAttributesCount'),
+      dropped: columns.fixed(scopeDropped),
     },
   };
+}
+
+/** What a metric repeats in each row besides resource and scope: it counts against the same bound. */
+export interface RepeatedExtra {
+  readonly list: AttributeList;
+  /** Set to 1 for each entry that the bound drops. */
+  readonly skip: Uint8Array;
+  /** Its texts, as stored. */
+  readonly textBytes: number;
+  /** All of it, as protobuf. */
+  readonly wireBytes: number;
 }
 
 export class ResourceScope {
@@ -83,13 +96,17 @@ export class ResourceScope {
   /** Marks entries that the bound on what is repeated drops; used only when that is measured. */
   readonly #resourceSkip = new Uint8Array(ATTRIBUTES_PER_LIST_MAX);
   readonly #scopeSkip = new Uint8Array(ATTRIBUTES_PER_LIST_MAX);
-  #measured = false;
+  /** The skip marks are not all 0. */
+  #dropping = false;
   #resourceDropped = 0;
   #scopeDropped = 0;
   #resourceWireBytes = 0;
   #scopeWireBytes = 0;
-  /** Changes with every resource, and with every scope whose resource lost attributes to the bound. */
-  #serial = 0;
+  /** Change whenever what would be written changes; builders compare. */
+  #resourceSerial = 0;
+  scopeSerial = 0;
+  /** Serial of the resource and scope that were written to some builder: warnings were given then. */
+  #warnedSerial = -1;
   #resourceRowBytes = 0;
   #scopeRowBytes = 0;
   /** Bytes that resource and scope take in one row of a block. */
@@ -110,7 +127,7 @@ export class ResourceScope {
     this.#entityRefs.clear();
     this.#resourceDropped = 0;
     this.#resourceWireBytes = 0;
-    this.#serial++;
+    this.#resourceSerial++;
     clear(this.#resourceUrl);
     const reader = this.#reader;
     reader.pos = start;
@@ -153,6 +170,7 @@ export class ResourceScope {
     this.#scopeList.clear();
     this.#scopeDropped = 0;
     this.#scopeWireBytes = 0;
+    this.scopeSerial++;
     clear(this.#scopeUrl);
     clear(this.#scopeName);
     clear(this.#scopeVersion);
@@ -169,7 +187,7 @@ export class ResourceScope {
       else reader.skip(tag, end);
     }
     this.#scopeWireBytes += this.#scopeUrl.end - this.#scopeUrl.start;
-    this.#applyBound();
+    this.applyBound(null);
   }
 
   #readScopeMessage(start: number, end: number): void {
@@ -190,17 +208,30 @@ export class ResourceScope {
     }
   }
 
-  #applyBound(): void {
+  /**
+   * Decides which attributes the bound drops (largest first) for rows of this scope, and of the metric `extra`. What
+   * another scope or metric lost is back here.
+   */
+  applyBound(extra: RepeatedExtra | null): void {
     this.overBound = false;
-    // A resource that lost attributes for another scope is written anew, whole.
-    if (this.#measured) this.#serial++;
-    this.#measured = this.#resourceWireBytes + this.#scopeWireBytes > UNMEASURED_BYTES_MAX;
-    if (!this.#measured) return;
-    this.#serial++;
+    const wasDropping = this.#dropping;
+    this.#dropping = false;
+    const wireBytes = this.#resourceWireBytes + this.#scopeWireBytes + (extra?.wireBytes ?? 0);
+    if (wireBytes > UNMEASURED_BYTES_MAX) this.#measure(extra);
+    if (!wasDropping && !this.#dropping) return;
+    this.#resourceSerial++;
+    this.scopeSerial++;
+  }
+
+  #measure(extra: RepeatedExtra | null): void {
     this.#resourceSkip.fill(0);
     this.#scopeSkip.fill(0);
-    const sizes = this.#sizes();
-    let total = this.#stringBytes();
+    extra?.skip.fill(0);
+    const sizes: AttributeSize[] = [];
+    this.#addSizes(sizes, this.#resourceList, this.#resourceSkip);
+    this.#addSizes(sizes, this.#scopeList, this.#scopeSkip);
+    if (extra !== null) this.#addSizes(sizes, extra.list, extra.skip);
+    let total = this.#stringBytes() + (extra?.textBytes ?? 0);
     for (const entry of sizes) total += entry.bytes;
     let dropped = 0;
     for (const entry of sizes.sort((a, b) => b.bytes - a.bytes)) {
@@ -209,23 +240,17 @@ export class ResourceScope {
       total -= entry.bytes;
       dropped++;
     }
+    this.#dropping = dropped > 0;
     if (dropped > 0) this.#notes.warn('repeatedDropped', 'resource.attributes', dropped);
     this.overBound = total > REPEATED_BYTES_MAX;
   }
 
-  /** Stored size of every attribute of resource and scope; a rare path, so objects are fine. */
-  #sizes(): { bytes: number; index: number; skip: Uint8Array }[] {
-    const sizes: { bytes: number; index: number; skip: Uint8Array }[] = [];
-    for (const [list, skip] of [
-      [this.#resourceList, this.#resourceSkip],
-      [this.#scopeList, this.#scopeSkip],
-    ] as const) {
-      for (let index = 0; index < list.count; index++) {
-        const bytes = this.#attributes.storedBytes(list, index);
-        if (bytes > 0) sizes.push({ bytes, index, skip });
-      }
+  /** Stored size of every attribute of a list; a rare path, so objects are fine. */
+  #addSizes(sizes: AttributeSize[], list: AttributeList, skip: Uint8Array): void {
+    for (let index = 0; index < list.count; index++) {
+      const bytes = this.#attributes.storedBytes(list, index);
+      if (bytes > 0) sizes.push({ bytes, index, skip });
     }
-    return sizes;
   }
 
   #stringBytes(): number {
@@ -236,23 +261,29 @@ export class ResourceScope {
     return total;
   }
 
-  /** Writes the runs of this scope, and of its resource where it is not the builder's open one. */
+  /** Writes the runs of resource and scope that are not the builder's open ones. */
   write(builder: Builder<RepeatedColumns>): void {
-    const before = builder.resourceSerial;
-    if (before !== this.#serial) {
+    // The same resource goes to several tables, but is warned of once.
+    this.#notes.quiet = this.#warnedSerial === this.scopeSerial;
+    if (builder.resourceSerial !== this.#resourceSerial) {
       this.#writeResource(builder.columns.resource);
       builder.beginRun('resource');
-      builder.resourceSerial = this.#serial;
+      builder.resourceSerial = this.#resourceSerial;
     }
-    this.#writeScope(builder.columns.scope);
-    builder.beginRun('scope');
+    if (builder.scopeSerial !== this.scopeSerial) {
+      this.#writeScope(builder.columns.scope);
+      builder.beginRun('scope');
+      builder.scopeSerial = this.scopeSerial;
+    }
+    this.#notes.quiet = false;
+    this.#warnedSerial = this.scopeSerial;
     this.rowBytes = this.#resourceRowBytes + this.#scopeRowBytes;
   }
 
   #writeResource(columns: ResourceColumns): void {
     const firstEntry = columns.attributes.keys.count;
     const firstByte = columns.attributes.values.length;
-    const skip = this.#measured ? this.#resourceSkip : null;
+    const skip = this.#dropping ? this.#resourceSkip : null;
     const field = 'resource.attributes';
     const dropped = this.#attributes.write(this.#resourceList, columns.attributes, columns.types, skip, field);
     columns.dropped.push4(Math.min(this.#resourceDropped + dropped, DROPPED_COUNT_MAX));
@@ -292,7 +323,7 @@ export class ResourceScope {
   #writeScope(columns: ScopeColumns): void {
     const firstEntry = columns.attributes.keys.count;
     const firstByte = columns.attributes.values.length;
-    const skip = this.#measured ? this.#scopeSkip : null;
+    const skip = this.#dropping ? this.#scopeSkip : null;
     const dropped = this.#attributes.write(
       this.#scopeList,
       columns.attributes,
@@ -313,6 +344,13 @@ export class ResourceScope {
   #pushText(column: LowCardinalityColumn | StringColumn, range: Range, field: string): void {
     pushText(column, this.#reader.bytes, range.start, range.end, this.#notes, field);
   }
+}
+
+interface AttributeSize {
+  readonly bytes: number;
+  readonly index: number;
+  /** Marks of the list that it is in. */
+  readonly skip: Uint8Array;
 }
 
 /** A string field into a column of either kind; warns when invalid UTF-8 was replaced. */

@@ -5,42 +5,19 @@
 import { isUtf8 } from 'node:buffer';
 import type { ByteWriter } from '../../base/byte-writer.ts';
 
-/** From this length on, one native copy and one native check cost less than a loop over the bytes. */
+/** From this length on, one native copy and one native check cost less than a loop over the bytes; a prefix of one byte ends here too. */
 const NATIVE_COPY_BYTES_MIN = 128;
 const WORD = 4_294_967_296;
 
 // ignoreBOM: a byte order mark is a character of the value.
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/**
- * Appends UTF-8 as it is when it is valid, else with U+FFFD for each ill-formed part, as TextDecoder puts it (E10).
- * Returns false when something was replaced. Writes no length prefix.
- */
+/** Appends UTF-8 without a prefix, repaired where it is ill-formed (E10). Returns false when something was replaced. */
 export function appendUtf8(out: ByteWriter, source: Uint8Array, start: number, end: number): boolean {
-  const length = end - start;
-  out.reserve(length);
-  const target = out.bytes;
-  const at = out.length;
-  if (length < NATIVE_COPY_BYTES_MIN) {
-    let seen = 0;
-    for (let i = 0; i < length; i++) {
-      const byte = source[start + i]!;
-      seen |= byte;
-      target[at + i] = byte;
-    }
-    if (seen >= 0x80 && !isUtf8(source.subarray(start, end))) return appendRepaired(out, source, start, end);
-  } else {
-    const part = source.subarray(start, end);
-    if (!isUtf8(part)) return appendRepaired(out, source, start, end);
-    target.set(part, at);
-  }
-  out.length = at + length;
-  return true;
-}
-
-function appendRepaired(out: ByteWriter, source: Uint8Array, start: number, end: number): false {
-  out.append(repairUtf8(source, start, end));
-  return false;
+  const part = source.subarray(start, end);
+  const valid = isUtf8(part);
+  out.append(valid ? part : repairUtf8(source, start, end));
+  return valid;
 }
 
 /** The same text with U+FFFD for each ill-formed part. */
@@ -51,12 +28,22 @@ export function repairUtf8(source: Uint8Array, start: number, end: number): Buff
 /** A String value: length prefix, then the text. Returns false when invalid UTF-8 was replaced. */
 export function appendString(out: ByteWriter, source: Uint8Array, start: number, end: number): boolean {
   const length = end - start;
-  if (length < 0x80) {
-    // The prefix is one byte, and stays right unless a repair makes the text longer.
-    const at = out.length;
-    out.byte(length);
-    if (appendUtf8(out, source, start, end)) return true;
-    out.length = at;
+  // Fast path: the prefix is one byte, and bytes below 128 are valid as they are.
+  if (length < NATIVE_COPY_BYTES_MIN) {
+    out.reserve(length + 1);
+    const target = out.bytes;
+    const at = out.length + 1;
+    let seen = 0;
+    for (let i = 0; i < length; i++) {
+      const byte = source[start + i]!;
+      seen |= byte;
+      target[at + i] = byte;
+    }
+    if (seen < 0x80 || isUtf8(source.subarray(start, end))) {
+      target[at - 1] = length;
+      out.length = at + length;
+      return true;
+    }
   } else if (isUtf8(source.subarray(start, end))) {
     out.varuint(length);
     out.append(source.subarray(start, end));

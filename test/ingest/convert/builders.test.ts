@@ -189,14 +189,13 @@ describe('records converted again', () => {
       convertNow(pool, 'logs', bytes, origins[i]!, set);
       set.assign(i);
     });
-    const ids = batchesOf(set).map((batch) => batch.batchId);
-    nextId = Number.parseInt(ids[0]!, 16) - 1;
+    const expected = batchesOf(set);
+    nextId = Number.parseInt(expected[0]!.batchId, 16) - 1;
     const list = bodies.map((bytes, i) => recordOf(origins[i]!, bytes));
     const again: EncodedBatch[] = [];
     for await (const batch of encodeSegment(records(...list), newBatchId))
       again.push({ ...batch, bytes: Buffer.from(batch.bytes) });
-    nextId = Number.parseInt(ids[0]!, 16) - 1;
-    expect(again).toEqual(batchesOf(set));
+    expect(again).toEqual(expected);
     for (const batch of again) {
       const one = await reencodeBatch(records(...list), footerOf(batch));
       expect(Buffer.compare(one.bytes, batch.bytes)).toBe(0);
