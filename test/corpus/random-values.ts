@@ -27,7 +27,10 @@ export function randomText(random: Random): string {
   if (kind === 0) return '';
   if (kind < 6) return random.pick(['GET /', 'service', 'http.method', 'a', 'INFO', 'x'.repeat(random.int(1, 60))]);
   // Lengths around the edges of varints and of copies in blocks.
-  if (kind === 6) return 'y'.repeat(random.pick([63, 64, 65, 127, 128, 129, 16_383, 16_384]));
+  if (kind === 6) {
+    const lengths = random.chance(0.05) ? [16_383, 16_384] : [63, 64, 65, 127, 128, 129];
+    return 'y'.repeat(random.pick(lengths));
+  }
   return Array.from({ length: random.int(1, 40) }, () => random.pick(CHARACTERS)).join('');
 }
 
@@ -62,8 +65,16 @@ export function randomDouble(random: Random): number {
   return random.chance(0.5) ? random.pick(edges) : (random.next() - 0.5) * 10 ** random.int(-20, 20);
 }
 
-/** A value of any kind, `{}` (empty) and a profile's string index included; nests `depthMax` deep at most. */
+/**
+ * A value of any kind, `{}` (empty) and a profile's string index included; nests `depthMax` deep at most. One in fifty
+ * has two members of the oneof: the later one on the wire is the value.
+ */
 export function randomAnyValue(random: Random, depthMax = 4): PlainValue {
+  if (random.chance(0.02)) return { ...oneValue(random, depthMax), ...oneValue(random, depthMax) };
+  return oneValue(random, depthMax);
+}
+
+function oneValue(random: Random, depthMax: number): PlainValue {
   switch (random.int(0, depthMax > 0 ? 9 : 6)) {
     case 0:
       return {};
@@ -86,12 +97,17 @@ export function randomAnyValue(random: Random, depthMax = 4): PlainValue {
   }
 }
 
-/** `levels` containers inside each other, arrays and kvlists mixed, each with a value beside the next one. */
+/** protobufjs stops at 100 messages inside each other; a kvlist is 3 of them, an array 2. */
+const NESTED_KVLISTS_MAX = 15;
+
+/** `levels` containers inside each other (35 at most), arrays and kvlists mixed, each with a value beside the next one. */
 export function nestedValue(random: Random, levels: number): PlainValue {
   let value: PlainValue = { intValue: '7' };
+  let kvlists = 0;
   for (let level = 0; level < levels; level++) {
     const beside = { stringValue: `beside ${level}` };
-    value = random.chance(0.5)
+    const isArray = random.chance(0.5) || kvlists++ >= NESTED_KVLISTS_MAX;
+    value = isArray
       ? { arrayValue: { values: [beside, value] } }
       : {
           kvlistValue: {

@@ -1,30 +1,37 @@
 /**
- * The same message in other bytes: fields in any order (those of one number keep theirs), and unknown fields of every
- * wire type at every level. A reader must see no difference.
+ * The same message in other bytes: fields in any order (those of one number keep theirs, and those of one oneof),
+ * repeated numbers packed, unpacked and in pieces, and unknown fields of every wire type at every level. A reader must
+ * see no difference.
  */
 import protobuf from 'protobufjs';
 import type { Random } from './seeded-random.ts';
 
+/** Wire types of numbers that may be packed. */
+const PACKED: Readonly<Record<string, number | undefined>> = protobuf.types.packed;
+
 export function scrambleProtobuf(type: protobuf.Type, bytes: Uint8Array, random: Random): Buffer {
   const reader = protobuf.Reader.create(bytes);
-  const byNumber = new Map<number, Buffer[]>();
+  const queueOf = new Map<number | protobuf.OneOf, Buffer[]>();
   while (reader.pos < reader.len) {
     const start = reader.pos;
     const tag = reader.uint32();
     const number = tag >>> 3;
     const field = type.fieldsById[number];
-    let whole: Buffer;
+    const key = field?.partOf ?? number;
+    const queue = queueOf.get(key) ?? [];
+    queueOf.set(key, queue);
     if (field?.resolvedType instanceof protobuf.Type) {
       const inner = scrambleProtobuf(field.resolvedType, reader.bytes(), random);
-      whole = Buffer.concat([varint(tag), varint(inner.length), inner]);
+      queue.push(Buffer.concat([varint(tag), varint(inner.length), inner]));
+    } else if (field?.repeated === true && PACKED[field.type] !== undefined && (tag & 7) === 2) {
+      queue.push(...repack(field, reader.bytes(), random));
     } else {
       reader.skipType(tag & 7);
-      whole = Buffer.from(bytes.subarray(start, reader.pos));
+      queue.push(Buffer.from(bytes.subarray(start, reader.pos)));
     }
-    byNumber.set(number, [...(byNumber.get(number) ?? []), whole]);
   }
   const unknown = random.chance(0.3) ? [unknownField(random, 0)] : [];
-  const queues = [...byNumber.values(), unknown].filter((queue) => queue.length > 0);
+  const queues = [...queueOf.values(), unknown].filter((queue) => queue.length > 0);
   const fields: Buffer[] = [];
   while (queues.length > 0) {
     const index = random.int(0, queues.length - 1);
@@ -33,6 +40,27 @@ export function scrambleProtobuf(type: protobuf.Type, bytes: Uint8Array, random:
     if (queue.length === 0) queues.splice(index, 1);
   }
   return Buffer.concat(fields);
+}
+
+/** The same numbers in one packed field, in several, as fields of their own, or in a mixture of these. */
+function repack(field: protobuf.Field, packed: Uint8Array, random: Random): Buffer[] {
+  const wireType = PACKED[field.type] as number;
+  const reader = protobuf.Reader.create(packed);
+  const pieces: Buffer[] = [];
+  const longest = random.pick([1, 2, 1_000]);
+  while (reader.pos < reader.len) {
+    const start = reader.pos;
+    const count = random.int(1, longest);
+    for (let i = 0; i < count && reader.pos < reader.len; i++) reader.skipType(wireType);
+    const numbers = Buffer.from(packed.subarray(start, reader.pos));
+    const alone = count === 1 && random.chance(0.7);
+    pieces.push(
+      alone
+        ? Buffer.concat([varint(field.id * 8 + wireType), numbers])
+        : Buffer.concat([varint(field.id * 8 + 2), varint(numbers.length), numbers]),
+    );
+  }
+  return pieces;
 }
 
 /** No OTLP message has fields 500 to 999; 1000 is reserved. */

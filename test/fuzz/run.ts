@@ -5,12 +5,12 @@
 import { parseArgs } from 'node:util';
 import { bearerTokenFuzzer } from './bearer-token.fuzz.ts';
 import type { Fuzzer } from './fuzzer.ts';
-import { logConverterFuzzer } from './log-converter.fuzz.ts';
+import { converterFuzzer } from './converter.fuzz.ts';
 import { otlpJsonFuzzer } from './otlp-json.fuzz.ts';
 import { spoolRecordFuzzer } from './spool-record.fuzz.ts';
 
 /** Every decoder of bytes from outside has its line here. */
-const FUZZERS: readonly (() => Fuzzer)[] = [bearerTokenFuzzer, logConverterFuzzer, otlpJsonFuzzer, spoolRecordFuzzer];
+const FUZZERS: readonly (() => Fuzzer)[] = [bearerTokenFuzzer, converterFuzzer, otlpJsonFuzzer, spoolRecordFuzzer];
 
 const { values } = parseArgs({
   options: { seconds: { type: 'string', default: '10' }, seed: { type: 'string' }, only: { type: 'string' } },
