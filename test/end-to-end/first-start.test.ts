@@ -48,19 +48,6 @@ describe('a first start', () => {
     }
   });
 
-  it('says clearly that traces and metrics are not received yet', async () => {
-    for (const signal of ['traces', 'metrics']) {
-      const headers = { 'content-type': 'application/json', authorization: `Bearer ${service.token}` };
-      const answer = await fetch(`http://127.0.0.1:${service.ports.http}/v1/${signal}`, {
-        method: 'POST',
-        headers,
-        body: '{}',
-      });
-      expect(answer.status).toBe(404);
-      expect(((await answer.json()) as { message: string }).message).toContain(`${signal} are not received yet`);
-    }
-  });
-
   it('refuses a second start on the same directory with one line', async () => {
     const second = await runCommand({ ...process.env, BACKWORK_DATA_DIR: service.dataDir }, ['serve']);
     expect(second.code).toBe(1);

@@ -8,8 +8,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Signal, SIGNALS } from '../../src/ingest/messages.ts';
 import { type Random, seededRandom } from '../corpus/seeded-random.ts';
-import { type Judgement, judge, Load, STORED_IDS, type StoredRow } from '../support/load.ts';
+import { type Judgement, judge, Load, LOOKUP_MISMATCHES, STORED_IDS, type StoredRow } from '../support/load.ts';
 import { type ChildName, startService, type TestService, temporaryDirectory } from '../support/service.ts';
 
 export type KillKind = 'group' | 'ingest' | 'store' | 'engine';
@@ -28,8 +29,11 @@ export interface KillReport {
   readonly atInsert: number;
   readonly acknowledged: number;
   readonly acknowledgedBy: { readonly grpc: number; readonly http: number };
+  readonly acknowledgedOf: Readonly<Record<Signal, number>>;
   readonly issued: number;
   readonly stored: number;
+  /** Traces whose span and row of the lookup are not there once each. */
+  readonly lookupMismatches: number;
   readonly judgement: Judgement;
 }
 
@@ -49,6 +53,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     token,
     clients: ['grpc', 'http', 'grpc', 'http'],
     rowsPerRequest: 20,
+    signals: SIGNALS,
   });
   const killed: Record<KillKind, number> = { group: 0, ingest: 0, store: 0, engine: 0 };
   let atInsert = 0;
@@ -73,9 +78,21 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
   try {
     const rows = await settle(service, load);
     const judgement = judge(load.acknowledged, load.issued, rows);
-    const { acknowledgedBy } = load;
+    const [lookup] = await service.query<{ n: string }>(LOOKUP_MISMATCHES);
+    const lookupMismatches = Number(lookup?.n);
+    const { acknowledgedBy, acknowledgedOf } = load;
     const [acknowledged, issued, stored] = [load.acknowledged.size, load.issued.size, rows.length];
-    return { killed, atInsert, acknowledged, acknowledgedBy, issued, stored, judgement };
+    return {
+      killed,
+      atInsert,
+      acknowledged,
+      acknowledgedBy,
+      acknowledgedOf,
+      issued,
+      stored,
+      lookupMismatches,
+      judgement,
+    };
   } finally {
     await service.stopAndRemove();
   }

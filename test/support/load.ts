@@ -1,14 +1,19 @@
 /**
- * Clients that send log records over both protocols and remember what they were told, and the judgement of what is stored.
- * Ids are issued here and never again; a record is a pure function of its id, so a row tells whether it is whole.
+ * Clients that send telemetry over both protocols and remember what they were told, and the judgement of what is stored.
+ * Ids are issued here and never again; an item is a pure function of its id, so a row tells whether it is whole.
  */
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import grpc from '@grpc/grpc-js';
-import { encodeRecords } from './log-request.ts';
+import type { Signal } from '../../src/ingest/messages.ts';
+import { encodeRequest } from './log-request.ts';
 
-const GRPC_PATH = '/opentelemetry.proto.collector.logs.v1.LogsService/Export';
+const GRPC_SERVICE: Record<Signal, string> = {
+  logs: 'logs.v1.Logs',
+  metrics: 'metrics.v1.Metrics',
+  traces: 'trace.v1.Trace',
+};
 const REQUEST_DEADLINE_MS = 5_000;
 
 export type Protocol = 'grpc' | 'http';
@@ -20,6 +25,8 @@ export interface LoadOptions {
   /** One client each. */
   readonly clients: readonly Protocol[];
   readonly rowsPerRequest: number;
+  /** One after another, a request each; logs alone when it is left out. */
+  readonly signals?: readonly Signal[];
   /** In front of every id, so that several loads can share a table. */
   readonly prefix?: string;
 }
@@ -31,6 +38,7 @@ export class Load {
   /** Ids that were issued: nothing else may be stored, and none twice. */
   readonly issued = new Set<string>();
   readonly acknowledgedBy: Record<Protocol, number> = { grpc: 0, http: 0 };
+  readonly acknowledgedOf: Record<Signal, number> = { logs: 0, metrics: 0, traces: 0 };
   refused = 0;
   readonly #options: LoadOptions;
   #stopping = false;
@@ -57,15 +65,18 @@ export class Load {
   async #client(protocol: Protocol): Promise<void> {
     const { grpcPort, httpPort, token } = this.#options;
     const sender = protocol === 'grpc' ? grpcSender(grpcPort, token) : httpSender(httpPort, token);
-    while (!this.#stopping) {
+    const signals = this.#options.signals ?? ['logs'];
+    for (let turn = 0; !this.#stopping; turn++) {
+      const signal = signals[turn % signals.length] ?? 'logs';
       const ids = Array.from(
         { length: this.#options.rowsPerRequest },
         () => `${this.#options.prefix ?? 'id'}-${this.#next++}`,
       );
       for (const id of ids) this.issued.add(id);
-      if (await sender.send(encodeIds(ids))) {
+      if (await sender.send(encodeIds(ids, signal), signal)) {
         for (const id of ids) this.acknowledged.add(id);
         this.acknowledgedBy[protocol] += ids.length;
+        this.acknowledgedOf[signal] += ids.length;
       } else {
         this.refused++;
         await delay(20);
@@ -77,17 +88,57 @@ export class Load {
 
 export interface Sender {
   /** True when it was answered OK and nothing was rejected. */
-  send(body: Buffer): Promise<boolean>;
+  send(body: Buffer, signal?: Signal): Promise<boolean>;
   close(): void;
 }
 
-export function encodeIds(ids: readonly string[]): Buffer {
-  const records = ids.map((id) => ({
-    timeUnixNano: '1700000000000000000',
-    body: { stringValue: id },
-    attributes: [{ key: 'check', value: { stringValue: checkOf(id) } }],
-  }));
-  return encodeRecords(records, { attributes: [{ key: 'service.name', value: { stringValue: 'load' } }] });
+const TIME = '1700000000000000000';
+const RESOURCE = { attributes: [attribute('service.name', 'load')] };
+
+function attribute(key: string, stringValue: string) {
+  return { key, value: { stringValue } };
+}
+
+function attributesOf(id: string) {
+  return [attribute('id', id), attribute('check', checkOf(id))];
+}
+
+/** One item an id: a log record, a span in a trace of its own, or a point of one of the five kinds. */
+export function encodeIds(ids: readonly string[], signal: Signal = 'logs'): Buffer {
+  switch (signal) {
+    case 'logs': {
+      const logRecords = ids.map((id) => ({
+        timeUnixNano: TIME,
+        body: { stringValue: id },
+        attributes: attributesOf(id),
+      }));
+      return encodeRequest('logs', { resourceLogs: [{ resource: RESOURCE, scopeLogs: [{ logRecords }] }] });
+    }
+    case 'traces': {
+      const spans = ids.map((id) => ({
+        traceId: Buffer.from(checkOf(id), 'hex'),
+        spanId: Buffer.from(checkOf(id), 'hex').subarray(0, 8),
+        startTimeUnixNano: TIME,
+        endTimeUnixNano: TIME,
+        attributes: attributesOf(id),
+      }));
+      return encodeRequest('traces', { resourceSpans: [{ resource: RESOURCE, scopeSpans: [{ spans }] }] });
+    }
+    case 'metrics':
+      return encodeRequest('metrics', {
+        resourceMetrics: [{ resource: RESOURCE, scopeMetrics: [{ metrics: metricsOf(ids) }] }],
+      });
+  }
+}
+
+function metricsOf(ids: readonly string[]): object[] {
+  const kinds = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary'];
+  return kinds.map((kind, i) => {
+    const own = ids.filter((_, at) => at % kinds.length === i);
+    const value = kind === 'gauge' || kind === 'sum' ? { asInt: '1' } : { count: '1' };
+    const dataPoints = own.map((id) => ({ timeUnixNano: TIME, attributes: attributesOf(id), ...value }));
+    return { name: `load.${kind}`, [kind]: { dataPoints } };
+  });
 }
 
 export function checkOf(id: string): string {
@@ -104,11 +155,12 @@ export function grpcSender(port: number, token: string): Sender {
   const metadata = new grpc.Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   return {
-    send: (body) =>
+    send: (body, signal = 'logs') =>
       new Promise((resolve) => {
         const deadline = Date.now() + REQUEST_DEADLINE_MS;
+        const path = `/opentelemetry.proto.collector.${GRPC_SERVICE[signal]}Service/Export`;
         const same = (bytes: Buffer) => bytes;
-        client.makeUnaryRequest(GRPC_PATH, same, same, body, metadata, { deadline }, (error, answer) =>
+        client.makeUnaryRequest(path, same, same, body, metadata, { deadline }, (error, answer) =>
           resolve(error === null && answer?.length === 0),
         );
       }),
@@ -120,12 +172,12 @@ export function httpSender(port: number, token: string): Sender {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const headers = { 'content-type': 'application/x-protobuf', authorization: `Bearer ${token}` };
   return {
-    send: (body) =>
+    send: (body, signal = 'logs') =>
       new Promise((resolve) => {
         const options = {
           host: '127.0.0.1',
           port,
-          path: '/v1/logs',
+          path: `/v1/${signal}`,
           method: 'POST',
           headers,
           agent,
@@ -153,9 +205,20 @@ export interface StoredRow {
   readonly check: string;
 }
 
-/** The query whose rows `judge` takes. */
-export const STORED_IDS =
-  "SELECT Body AS id, toString(count()) AS n, any(LogAttributes['check']) AS check FROM otel_logs GROUP BY Body";
+const METRIC_TABLES = ['gauge', 'sum', 'histogram', 'exponential_histogram', 'summary'];
+
+/** The query whose rows `judge` takes: every id of every table. */
+export const STORED_IDS = `SELECT id, toString(count()) AS n, any(check) AS check FROM (
+  SELECT LogAttributes['id'] AS id, LogAttributes['check'] AS check FROM otel_logs
+  UNION ALL SELECT SpanAttributes['id'], SpanAttributes['check'] FROM otel_traces
+  ${METRIC_TABLES.map((kind) => `UNION ALL SELECT Attributes['id'], Attributes['check'] FROM otel_metrics_${kind}`).join('\n  ')}
+) GROUP BY id`;
+
+/** Spans and rows of the lookup: each span of the load has a trace of its own, so the two belong together one to one. */
+export const LOOKUP_MISMATCHES = `SELECT toString(count()) AS n FROM (
+  SELECT TraceId, countIf(source = 1) AS spans, countIf(source = 2) AS lookups FROM (
+    SELECT TraceId, 1 AS source FROM otel_traces UNION ALL SELECT TraceId, 2 FROM otel_traces_trace_id_ts
+  ) GROUP BY TraceId HAVING spans != 1 OR lookups != 1)`;
 
 export interface Judgement {
   readonly lost: readonly string[];

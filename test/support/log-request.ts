@@ -1,19 +1,31 @@
-/** Bodies for tests of the log path, encoded by protobufjs from plain data under the OTLP/JSON names. */
+/** Bodies for tests, encoded by protobufjs from plain data under the OTLP/JSON names. */
 import type protobuf from 'protobufjs';
-import type { RowOrigin } from '../../src/ingest/messages.ts';
+import type { RowOrigin, Signal } from '../../src/ingest/messages.ts';
 import { loadProto, requestType } from '../proto/load-proto.ts';
 
-let type: protobuf.Type | undefined;
+const types = new Map<Signal, protobuf.Type>();
 
-export function logsRequestType(): protobuf.Type {
-  type ??= requestType(loadProto(), 'logs');
+function typeOf(signal: Signal): protobuf.Type {
+  let type = types.get(signal);
+  if (type === undefined) {
+    type = requestType(loadProto(), signal);
+    types.set(signal, type);
+  }
   return type;
 }
 
-/** An ExportLogsServiceRequest. */
+export function logsRequestType(): protobuf.Type {
+  return typeOf('logs');
+}
+
+/** The Export…ServiceRequest of the signal. */
+export function encodeRequest(signal: Signal, request: object): Buffer {
+  const type = typeOf(signal);
+  return Buffer.from(type.encode(type.fromObject(request)).finish());
+}
+
 export function encodeLogs(request: object): Buffer {
-  const message = logsRequestType().fromObject(request);
-  return Buffer.from(logsRequestType().encode(message).finish());
+  return encodeRequest('logs', request);
 }
 
 /** One resource, one scope, these records. */
