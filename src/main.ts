@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> =
   sql: () => import('./commands/sql.ts'),
   org: () => import('./commands/org.ts'),
   token: () => import('./commands/token.ts'),
+  send: () => import('./commands/send.ts'),
   doctor: () => import('./commands/doctor.ts'),
   version: () => import('./commands/version.ts'),
   help: () => import('./commands/help.ts'),
@@ -56,8 +57,7 @@ function commandOf(argv: readonly string[]): { name: string; args: readonly stri
   return { name: OTHER_NAMES[first] ?? first, args };
 }
 
-function unknownCommand(name: string): BackworkError {
-  if (name === 'send') return new BackworkError('not-found', 'the command "send" does not exist yet');
+function unknownCommand(name: string): UsageError {
   return new UsageError(`there is no command "${name}"`, CALL_HELP);
 }
 

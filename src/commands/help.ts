@@ -8,6 +8,8 @@ const COMMANDS = `Usage: npm run -s backwork -- <command>
   sql "<query>" [--format F]     run a query, print the result in any ClickHouse format
   org create|list                organizations
   token create|list|rotate|revoke    ingest tokens of an organization
+  send [--endpoint URL] [--protocol grpc|http] [--token T] [--count ORDERS] [--seed S]
+                                 send sample traces, logs and metrics of a small shop; the token is BACKWORK_TOKEN too
   doctor [--token]               check this installation; with --token also the token on stdin or in BACKWORK_TOKEN
   version                        versions of backwork and Node
   --help                         this text
