@@ -47,8 +47,3 @@ test.each([
   expect(ended).toMatchObject({ code: 2, stdout: '' });
   expect(ended.stderr).toMatch(stderr);
 });
-
-test('send is known to be missing', async () => {
-  const ended = await place.run(['send']);
-  expect(ended).toMatchObject({ code: 1, stderr: 'backwork: the command "send" does not exist yet\n' });
-});
