@@ -22,6 +22,8 @@ export interface DoorRequest {
   /** Held before the first byte is sent, when not waiting for the end. */
   readonly bufferBytes: number;
   readonly compressResponse: boolean;
+  /** `client_protocol_version`; 0 when there is none. Of use to door-greeting alone: the engine writes revision 0. */
+  readonly clientRevision: number;
 }
 
 /** A statement without data; what ClickHouse's max_query_size would have to be raised for anyway. */
@@ -64,6 +66,7 @@ export async function readDoorRequest(request: IncomingMessage, body: RequestBod
     waitEndOfQuery: flag(named.get('wait_end_of_query')),
     bufferBytes: Math.min(Number(named.get('buffer_size')) || BUFFER_BYTES_DEFAULT, BUFFER_BYTES_MAX),
     compressResponse: flag(named.get('enable_http_compression')),
+    clientRevision: Math.max(Number(named.get('client_protocol_version')) || 0, 0),
   };
 }
 

@@ -34,6 +34,7 @@ import type { Log } from '../base/log.ts';
 import { loadChdb } from './chdb-native.ts';
 import { answerCoding, answerException, commonHeaders, DoorAnswer } from './door-answer.ts';
 import { authenticate } from './door-auth.ts';
+import { answerGreeting, isGreeting } from './door-greeting.ts';
 import { laneOf, runQuery } from './door-query.ts';
 import { readDoorRequest } from './door-request.ts';
 import { engineConfigXml } from './engine-config.ts';
@@ -41,7 +42,7 @@ import { engineException, exceptionCode } from './exception.ts';
 import { makeFifos } from './fifo.ts';
 import { type HeldBytes, requestBody } from './request-body.ts';
 import { type RunningQueries, runningQueries } from './running-queries.ts';
-import { openSessionPool, type SessionPool, SLOTS_TOTAL } from './session-pool.ts';
+import { openSessionPool, type Session, type SessionPool, SLOTS_TOTAL } from './session-pool.ts';
 
 export interface DoorDeps {
   /** The engine's data directory; created when it does not exist. */
@@ -193,9 +194,13 @@ async function answerQuery(
       coding: answerCoding(request, read.compressResponse),
     });
     const query = { request: read, answer, running: state.running, signal: abort.signal };
-    const job = { lane: laneOf(read.statement), signal: abort.signal, prelude: read.prelude };
+    const greeting = { clientRevision: read.clientRevision, version: state.version, signal: abort.signal };
+    const work = isGreeting(read)
+      ? () => answerGreeting(answer, greeting)
+      : (session: Session) => runQuery(session, query);
+    const job = { lane: laneOf(read.statement), signal: abort.signal, prelude: read.prelude, work };
     try {
-      const summary = await state.pool.run({ ...job, work: (session) => runQuery(session, query) });
+      const summary = await state.pool.run(job);
       entry.done();
       await answer.end(summary, abort.signal);
     } catch (error) {
