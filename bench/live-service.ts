@@ -26,9 +26,10 @@ const STOP_WITHIN_MS = 20_000;
 const LAST_SEAL_MS = 1_500;
 const PROCESS_FILES = ['ingest-process.ts', 'store-process.ts', 'engine-process.ts'];
 
-export async function startLiveService(env: Readonly<Record<string, string>>): Promise<LiveService> {
+/** `root`: the tree whose service it is. */
+export async function startLiveService(env: Readonly<Record<string, string>>, root = ROOT): Promise<LiveService> {
   const dataDir = mkdtempSync(join(tmpdir(), 'backwork-bench-'));
-  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), 'serve'], {
+  const child = spawn(process.execPath, [join(root, 'src/main.ts'), 'serve'], {
     env: {
       ...process.env,
       BACKWORK_DATA_DIR: dataDir,
@@ -39,7 +40,7 @@ export async function startLiveService(env: Readonly<Record<string, string>>): P
       BACKWORK_LOG_LEVEL: 'warn',
       ...env,
     },
-    cwd: ROOT,
+    cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   try {

@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { SIGNALS, type Signal } from '../src/ingest/messages.ts';
+import { benchCompare } from './compare.bench.ts';
 import { benchConvert } from './convert.bench.ts';
 import { CASE_NAMES, type CaseName } from './convert-case.ts';
 import { benchIngest } from './ingest.bench.ts';
@@ -14,6 +15,7 @@ const USAGE = `usage: npm run bench -- convert [--items 1000] [--rounds 10] [--s
        npm run bench -- ingest  [--protocol grpc|http|both] [--signal traces|logs|metrics] [--seconds 30 | --minutes 5]
                                 [--connections 4] [--in-flight 1] [--items 512] [--rate 0] [--gzip] [--workers N]
                                 [--warm-up 3] [--seed 1]
+       npm run bench -- compare --base <revision> [--rounds 10] [--seconds 5] [--protocol grpc|http|both] [--seed 1]
        npm run bench -- profile convert [--case ${CASE_NAMES.join('|')}] [--signal traces|logs|metrics] [--items 1000]
 --rate: items a second, 0 for full speed. --in-flight: requests at once on each connection.`;
 
@@ -23,7 +25,8 @@ const OPTIONS = {
   signal: { type: 'string' },
   seed: { type: 'string', default: '1' },
   protocol: { type: 'string', default: 'both' },
-  seconds: { type: 'string', default: '30' },
+  base: { type: 'string' },
+  seconds: { type: 'string' },
   minutes: { type: 'string' },
   'warm-up': { type: 'string', default: '3' },
   connections: { type: 'string', default: '4' },
@@ -59,13 +62,25 @@ function runBench(): Promise<number> {
     const itemsPerRequest = whole('items', values.items ?? '1000', 1);
     return profileConvert({ name, signal: signalOf(values.signal), itemsPerRequest, seed });
   }
-  if (bench !== 'ingest') throw new UsageError(bench === '' ? 'which bench?' : `there is no bench ${bench}`);
   const protocol = oneOf('protocol', values.protocol, ['grpc', 'http', 'both']);
+  const protocols: Protocol[] = protocol === 'both' ? ['grpc', 'http'] : [protocol as Protocol];
+  if (bench === 'compare') {
+    if (values.base === undefined) throw new UsageError('compare with what? --base <revision>');
+    const rounds = whole('rounds', values.rounds, 1);
+    return benchCompare({
+      base: values.base,
+      rounds,
+      seconds: whole('seconds', values.seconds ?? '5', 1),
+      protocols,
+      seed,
+    });
+  }
+  if (bench !== 'ingest') throw new UsageError(bench === '' ? 'which bench?' : `there is no bench ${bench}`);
   const minutes = values.minutes === undefined ? 0 : whole('minutes', values.minutes, 1);
   return benchIngest({
-    protocols: protocol === 'both' ? ['grpc', 'http'] : [protocol as Protocol],
+    protocols,
     signal: signalOf(values.signal),
-    seconds: minutes === 0 ? whole('seconds', values.seconds, 1) : minutes * 60,
+    seconds: minutes === 0 ? whole('seconds', values.seconds ?? '30', 1) : minutes * 60,
     minutes,
     warmUpSeconds: whole('warm-up', values['warm-up'], 0),
     connections: whole('connections', values.connections, 1),
