@@ -1,0 +1,59 @@
+/** Faults in the content of requests: each case is a request, what must be answered, and the rows it must leave. */
+import type { Signal } from '../../../src/ingest/messages.ts';
+import { startService, type TestService } from '../../support/service.ts';
+import type { FaultReport } from '../fault.ts';
+import { exportOver } from './export-call.ts';
+
+export interface ContentCase {
+  readonly name: string;
+  readonly signal: Signal;
+  /** Text is OTLP/JSON. Its service.name is `name`. */
+  readonly body: Buffer | string;
+  readonly rejected: number;
+  /** What the answer's message says; '' for none. */
+  readonly message: RegExp | '';
+  /** A query of one column `v`, ordered; `{name}` stands for the name as a literal. */
+  readonly sql: string;
+  readonly rows: readonly string[];
+}
+
+/** Sends every case to one service and compares. */
+export async function checkContent(cases: readonly ContentCase[]): Promise<FaultReport> {
+  const service = await startService();
+  const violations: string[] = [];
+  let [rejected, rows] = [0, 0];
+  try {
+    for (const one of cases) {
+      const wrong = await checkCase(service, one);
+      violations.push(...wrong.map((text) => `${one.name}: ${text}`));
+      rejected += one.rejected;
+      rows += one.rows.length;
+    }
+    const worker = service.children('ingest').length;
+    if (worker !== 1) violations.push(`${worker} ingest workers run at the end, not 1`);
+  } finally {
+    await service.stopAndRemove();
+  }
+  return { figures: { requests: cases.length, rowsExpected: rows, itemsRejected: rejected }, violations };
+}
+
+async function checkCase(service: TestService, one: ContentCase): Promise<string[]> {
+  const answer = await exportOver(service, one.signal, one.body);
+  const wrong: string[] = [];
+  if (answer.status !== 200) return [`answered ${answer.status}: ${answer.message}`];
+  if (answer.rejected !== one.rejected) wrong.push(`rejected ${answer.rejected}, not ${one.rejected}`);
+  const said = one.message === '' ? answer.message === '' : one.message.test(answer.message);
+  if (!said) wrong.push(`the answer says ${JSON.stringify(answer.message)}`);
+  const sql = one.sql.replaceAll('{name}', `'${one.name}'`);
+  const expected = JSON.stringify(one.rows);
+  let found: string[] = [];
+  const done = (rows: { v: string }[]) => {
+    found = rows.map(({ v }) => v);
+    return JSON.stringify(found) === expected;
+  };
+  const withinMs = one.rows.length === 0 ? 3_000 : 10_000;
+  await service.queryUntil<{ v: string }>(sql, done, withinMs).catch(() => {
+    wrong.push(`rows ${JSON.stringify(found).slice(0, 300)}, not ${expected.slice(0, 300)}`);
+  });
+  return wrong;
+}
