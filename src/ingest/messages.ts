@@ -121,8 +121,11 @@ export interface SegmentRows {
    * each record, in the order of the records, when the record is appended.
    */
   assign(requestIndex: number): void;
-  /** Encodes each (table, partition) into batches, one a step: the caller may let the event loop turn in between. */
-  encode(newBatchId: () => string): Generator<EncodedBatch, void, void>;
+  /**
+   * Encodes each (table, partition) into batches, one a step, with steps of `undefined` in between within a large one: at
+   * each step the caller may let the event loop turn.
+   */
+  encodeInSteps(newBatchId: () => string): Generator<EncodedBatch | undefined, void, void>;
 }
 
 // ---------------------------------------------------------------- spool

@@ -178,9 +178,9 @@ function attributeBytes(attribute: KeyValue): number {
   return Buffer.byteLength(keyText(attribute)) + Buffer.byteLength(valueText(attribute.value));
 }
 
-/** E4: an index into a profile's dictionary means nothing here. */
+/** E4: an index into a profile's dictionary means nothing here; a key that stands beside one is kept. */
 function keyText(attribute: KeyValue): string {
-  return attribute.keyStrindex ? '' : (attribute.key ?? '');
+  return attribute.key ?? '';
 }
 
 /** The letter of a value in a signature (4.6). */

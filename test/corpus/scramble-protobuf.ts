@@ -1,7 +1,7 @@
 /**
  * The same message in other bytes: fields in any order (those of one number keep theirs, and those of one oneof),
- * repeated numbers packed, unpacked and in pieces, and unknown fields of every wire type at every level. A reader must
- * see no difference.
+ * repeated numbers packed, unpacked and in pieces, messages that stand once in two parts, and unknown fields of every
+ * wire type at every level. A reader must see no difference.
  */
 import protobuf from 'protobufjs';
 import type { Random } from './seeded-random.ts';
@@ -22,7 +22,9 @@ export function scrambleProtobuf(type: protobuf.Type, bytes: Uint8Array, random:
     queueOf.set(key, queue);
     if (field?.resolvedType instanceof protobuf.Type) {
       const inner = scrambleProtobuf(field.resolvedType, reader.bytes(), random);
-      queue.push(Buffer.concat([varint(tag), varint(inner.length), inner]));
+      // Protobuf merges the parts of a message that is no element of a list.
+      const parts = !field.repeated && random.chance(0.1) ? splitFields(inner, random) : [inner];
+      for (const part of parts) queue.push(Buffer.concat([varint(tag), varint(part.length), part]));
     } else if (field?.repeated === true && PACKED[field.type] !== undefined && (tag & 7) === 2) {
       queue.push(...repack(field, reader.bytes(), random));
     } else {
@@ -40,6 +42,19 @@ export function scrambleProtobuf(type: protobuf.Type, bytes: Uint8Array, random:
     if (queue.length === 0) queues.splice(index, 1);
   }
   return Buffer.concat(fields);
+}
+
+/** Cut in two between fields; either part may be empty. */
+function splitFields(message: Uint8Array, random: Random): Uint8Array[] {
+  const reader = protobuf.Reader.create(message);
+  const cuts = [0];
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    reader.skipType(tag & 7, undefined, tag >>> 3);
+    cuts.push(reader.pos);
+  }
+  const cut = random.pick(cuts);
+  return [message.subarray(0, cut), message.subarray(cut)];
 }
 
 /** The same numbers in one packed field, in several, as fields of their own, or in a mixture of these. */

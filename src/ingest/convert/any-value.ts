@@ -2,12 +2,14 @@
  * AnyValue and KeyValue: reading them, and their text (reference otlp.md 4.6). A value's outermost type is one letter:
  * s string, i int, d double, b bool, a array, m kvlist, x bytes, n empty. Nested values are compact JSON.
  *
- * Of a field that stands twice the last one counts, as for any protobuf oneof.
+ * Of members of a oneof the last one counts; a message that is sent in several parts (an array, a kvlist, the AnyValue of
+ * a key) is merged, as protobuf merges messages. Its parts stay where they are: the list of them is the slow path.
  */
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { VALUE_DEPTH_MAX } from '../../base/limits.ts';
 import type { Notes } from './notes.ts';
 import type { ProtobufReader } from './protobuf-reader.ts';
+import { RangeList } from './range-list.ts';
 import { appendBase64, appendDouble, appendInt64, appendJsonString, appendString } from './text.ts';
 
 /** Tags of AnyValue's members (number × 8 + wire type). */
@@ -31,6 +33,9 @@ const LETTER = {
   n: 0x6e,
 } as const;
 
+/** No parts before the one that is given. */
+const NONE = new RangeList();
+
 const MARKER = `"<nested deeper than ${VALUE_DEPTH_MAX}>"`;
 
 const doubleWords = new Uint32Array(2);
@@ -43,14 +48,17 @@ export function doubleOf(low: number, high: number): number {
 }
 
 export class AnyValueReader {
-  /** The KeyValue read last: ranges of its key and of its AnyValue; `valueStart` is −1 when there is none. */
+  /** Range of the key of the KeyValue read last. */
   keyStart = 0;
   keyEnd = 0;
-  valueStart = -1;
-  valueEnd = -1;
-  /** Content range of the last length-delimited member read by `readValue`. */
-  start = 0;
-  end = 0;
+  /** Range of its AnyValue, the last one of them; 0 when there is none. The others: #earlierValues. */
+  #valueStart = 0;
+  #valueEnd = 0;
+  readonly #earlierValues = new RangeList();
+  /** Content of the last length-delimited member of the AnyValue read last; of an array or kvlist, its last part. */
+  #start = 0;
+  #end = 0;
+  readonly #earlierParts = new RangeList();
   readonly #reader: ProtobufReader;
   readonly #notes: Notes;
   readonly #json = new ByteWriter(1024);
@@ -63,11 +71,13 @@ export class AnyValueReader {
     this.#notes = notes;
   }
 
-  readKeyValue(start: number, end: number): void {
+  /** Finds key and value. `field` names the list of KeyValues in warnings; '' when they were given, or will be. */
+  readKeyValue(start: number, end: number, field: string): void {
     const reader = this.#reader;
     reader.pos = start;
     this.keyStart = this.keyEnd = 0;
-    this.valueStart = this.valueEnd = -1;
+    this.#valueStart = this.#valueEnd = 0;
+    this.#earlierValues.clear();
     while (reader.pos < end) {
       const tag = reader.tag(end);
       if (tag === 0x0a) {
@@ -75,21 +85,33 @@ export class AnyValueReader {
         this.keyStart = reader.pos;
         reader.pos = this.keyEnd;
       } else if (tag === 0x12) {
-        this.valueEnd = reader.fieldEnd(end);
-        this.valueStart = reader.pos;
-        reader.pos = this.valueEnd;
+        if (this.#valueEnd !== 0) this.#earlierValues.add(this.#valueStart, this.#valueEnd);
+        this.#valueEnd = reader.fieldEnd(end);
+        this.#valueStart = reader.pos;
+        reader.pos = this.#valueEnd;
       } else {
         reader.skip(tag, end);
-        if (tag === 0x18) this.#notes.warn('strindex', 'keyStrindex');
+        if (tag === 0x18 && field !== '') this.#notes.warn('strindex', `${field}.keyStrindex`);
       }
     }
   }
 
-  /** Finds the member that counts of the AnyValue in this range. */
-  readValue(start: number, end: number): void {
+  /** As `readValue`, of the KeyValue read last. */
+  readValueOfKey(): void {
+    this.readValue(this.#valueStart, this.#valueEnd, this.#earlierValues);
+  }
+
+  /** Finds the member that counts of the AnyValue in this range, whose parts before it are `earlier`. */
+  readValue(start: number, end: number, earlier: RangeList): void {
+    this.#kind = 0;
+    this.#earlierParts.clear();
+    for (let i = 0; i < earlier.count; i++) this.#readMembers(earlier.starts[i]!, earlier.ends[i]!);
+    this.#readMembers(start, end);
+  }
+
+  #readMembers(start: number, end: number): void {
     const reader = this.#reader;
     reader.pos = start;
-    this.#kind = 0;
     while (reader.pos < end) {
       const tag = reader.tag(end);
       switch (tag) {
@@ -97,9 +119,10 @@ export class AnyValueReader {
         case ARRAY:
         case KVLIST:
         case BYTES:
-          this.end = reader.fieldEnd(end);
-          this.start = reader.pos;
-          reader.pos = this.end;
+          if (this.#kind !== 0) this.#anotherMember(tag);
+          this.#end = reader.fieldEnd(end);
+          this.#start = reader.pos;
+          reader.pos = this.#end;
           this.#kind = tag;
           break;
         case BOOL:
@@ -122,17 +145,27 @@ export class AnyValueReader {
     }
   }
 
+  /** A member comes after another: it is one more part of the same array or kvlist, or it takes the other's place. */
+  #anotherMember(tag: number): void {
+    if (this.#kind !== tag) this.#earlierParts.clear();
+    else if (tag === ARRAY || tag === KVLIST) this.#earlierParts.add(this.#start, this.#end);
+  }
+
   /** Bytes of the string, bytes, array or kvlist read last, as protobuf; 0 for the other kinds. */
   get contentBytes(): number {
     const kind = this.#kind;
-    return kind === STRING || kind === ARRAY || kind === KVLIST || kind === BYTES ? this.end - this.start : 0;
+    if (kind !== STRING && kind !== ARRAY && kind !== KVLIST && kind !== BYTES) return 0;
+    const parts = this.#earlierParts;
+    let bytes = this.#end - this.#start;
+    for (let i = 0; i < parts.count; i++) bytes += parts.ends[i]! - parts.starts[i]!;
+    return bytes;
   }
 
   /** Appends the value read last as a ClickHouse String (length prefix, text) and returns its letter. */
   appendText(out: ByteWriter, field: string): number {
     switch (this.#kind) {
       case STRING:
-        if (!appendString(out, this.#reader.bytes, this.start, this.end)) this.#notes.warn('utf8', field);
+        if (!appendString(out, this.#reader.bytes, this.#start, this.#end)) this.#notes.warn('utf8', field);
         return LETTER.s;
       case INT:
       case DOUBLE:
@@ -140,7 +173,7 @@ export class AnyValueReader {
         return this.#appendShort(out);
       case BYTES:
         this.#json.clear();
-        appendBase64(this.#json, this.#reader.bytes, this.start, this.end);
+        appendBase64(this.#json, this.#reader.bytes, this.#start, this.#end);
         this.#flush(out);
         return LETTER.x;
       case ARRAY:
@@ -184,7 +217,7 @@ export class AnyValueReader {
     const out = this.#json;
     switch (this.#kind) {
       case STRING:
-        if (!appendJsonString(out, this.#reader.bytes, this.start, this.end)) this.#notes.warn('utf8', field);
+        if (!appendJsonString(out, this.#reader.bytes, this.#start, this.#end)) this.#notes.warn('utf8', field);
         return;
       case BOOL:
         return out.ascii((this.#low | this.#high) === 0 ? 'false' : 'true');
@@ -194,7 +227,7 @@ export class AnyValueReader {
         return appendJsonDouble(out, doubleOf(this.#low, this.#high));
       case BYTES:
         out.byte(0x22);
-        appendBase64(out, this.#reader.bytes, this.start, this.end);
+        appendBase64(out, this.#reader.bytes, this.#start, this.#end);
         return out.byte(0x22);
       case ARRAY:
       case KVLIST:
@@ -209,11 +242,36 @@ export class AnyValueReader {
 
   #appendJsonList(keyed: boolean, depth: number, field: string): void {
     const out = this.#json;
-    const reader = this.#reader;
-    const end = this.end;
-    let next = this.start;
-    let first = true;
+    const parts = this.#earlierParts;
+    const start = this.#start;
+    const end = this.#end;
     out.byte(keyed ? 0x7b : 0x5b);
+    let first = true;
+    if (parts.count > 0) {
+      // A copy: the values inside are read into the same list.
+      const starts = parts.starts.slice(0, parts.count);
+      const ends = parts.ends.slice(0, parts.count);
+      for (let i = 0; i < starts.length; i++) {
+        first = this.#appendJsonElements(starts[i]!, ends[i]!, keyed, depth, field, first);
+      }
+    }
+    this.#appendJsonElements(start, end, keyed, depth, field, first);
+    out.byte(keyed ? 0x7d : 0x5d);
+  }
+
+  /** Returns whether the next element is still the first. */
+  #appendJsonElements(
+    start: number,
+    end: number,
+    keyed: boolean,
+    depth: number,
+    field: string,
+    isFirst: boolean,
+  ): boolean {
+    const out = this.#json;
+    const reader = this.#reader;
+    let next = start;
+    let first = isFirst;
     while (next < end) {
       reader.pos = next;
       const tag = reader.tag(end);
@@ -229,18 +287,18 @@ export class AnyValueReader {
       first = false;
       if (keyed) this.#appendJsonMember(itemStart, itemEnd, depth, field);
       else {
-        this.readValue(itemStart, itemEnd);
+        this.readValue(itemStart, itemEnd, NONE);
         this.#appendJson(depth + 1, field);
       }
     }
-    out.byte(keyed ? 0x7d : 0x5d);
+    return first;
   }
 
   #appendJsonMember(start: number, end: number, depth: number, field: string): void {
-    this.readKeyValue(start, end);
+    this.readKeyValue(start, end, field);
     if (!appendJsonString(this.#json, this.#reader.bytes, this.keyStart, this.keyEnd)) this.#notes.warn('utf8', field);
     this.#json.byte(0x3a);
-    this.readValue(Math.max(this.valueStart, 0), Math.max(this.valueEnd, 0));
+    this.readValueOfKey();
     this.#appendJson(depth + 1, field);
   }
 }

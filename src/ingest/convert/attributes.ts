@@ -88,7 +88,7 @@ export class AttributeWriter {
     for (let i = 0; i < count; i++) {
       const start = starts[i]!;
       const end = ends[i]!;
-      this.#values.readKeyValue(start, end);
+      this.#values.readKeyValue(start, end, '');
       const keyStart = this.#values.keyStart;
       const keyEnd = this.#values.keyEnd;
       let at = i;
@@ -107,7 +107,7 @@ export class AttributeWriter {
 
   #sortLong(list: AttributeList): void {
     const keys = Array.from({ length: list.count }, (_, i) => {
-      this.#values.readKeyValue(list.starts[i]!, list.ends[i]!);
+      this.#values.readKeyValue(list.starts[i]!, list.ends[i]!, '');
       return {
         start: list.starts[i]!,
         end: list.ends[i]!,
@@ -135,12 +135,11 @@ export class AttributeWriter {
   /** Returns the letter of the value, or 0 when the attribute is over a cap. */
   #entry(start: number, end: number, map: MapColumn, guess: number, field: string): number {
     const values = this.#values;
-    values.readKeyValue(start, end);
+    values.readKeyValue(start, end, field);
     const keyStart = values.keyStart;
     const keyEnd = values.keyEnd;
     if (keyEnd - keyStart > ATTRIBUTE_KEY_BYTES_MAX) return 0;
-    if (values.valueStart < 0) values.readValue(0, 0);
-    else values.readValue(values.valueStart, values.valueEnd);
+    values.readValueOfKey();
     if (values.contentBytes > ATTRIBUTE_VALUE_BYTES_MAX) return 0;
     this.#pushKey(map.keys, keyStart, keyEnd, guess, field);
     return values.appendText(map.values, field);
@@ -163,10 +162,9 @@ export class AttributeWriter {
   /** Bytes that entry `index` takes as stored: key and text of the value. Writes nothing. */
   storedBytes(list: AttributeList, index: number): number {
     const values = this.#values;
-    values.readKeyValue(list.starts[index]!, list.ends[index]!);
+    values.readKeyValue(list.starts[index]!, list.ends[index]!, '');
     const keyBytes = values.keyEnd - values.keyStart;
-    if (values.valueStart < 0) values.readValue(0, 0);
-    else values.readValue(values.valueStart, values.valueEnd);
+    values.readValueOfKey();
     if (keyBytes > ATTRIBUTE_KEY_BYTES_MAX || values.contentBytes > ATTRIBUTE_VALUE_BYTES_MAX) return 0;
     this.#scratch.clear();
     this.#notes.quiet = true;

@@ -109,26 +109,43 @@ export class BuilderSet implements SegmentRows {
   }
 
   /** Can be called once: each builder goes back to the pool when its block was taken. */
-  *encode(newBatchId: () => string): Generator<EncodedBatch, void, void> {
+  *encodeInSteps(newBatchId: () => string): Generator<EncodedBatch | undefined, void, void> {
     assert(!this.#encoded, 'a segment is encoded once');
     this.#encoded = true;
     const out = this.#pool.takeBlock();
     for (const builder of this.#builders) {
-      if (builder.rowCount > 0) yield encodeBuilder(out, builder, newBatchId());
+      if (builder.rowCount > 0) yield* encodeBuilderInSteps(out, builder, newBatchId());
       this.#pool.give(builder);
     }
     this.#builders.length = 0;
     this.#pool.giveBlock(out);
   }
+
+  /** As `encodeInSteps`, without the steps in between. */
+  *encode(newBatchId: () => string): Generator<EncodedBatch, void, void> {
+    for (const step of this.encodeInSteps(newBatchId)) if (step !== undefined) yield step;
+  }
 }
 
-/** The block of one builder. `bytes` is valid until `out` is used again. */
+/** The block of one builder, without a pause. `bytes` is valid until `out` is used again. */
 export function encodeBuilder(out: ByteWriter, builder: Builder, batchId: string): EncodedBatch {
+  let encoded: EncodedBatch | undefined;
+  for (const step of encodeBuilderInSteps(out, builder, batchId)) encoded = step;
+  assert(encoded !== undefined, 'the last step is the batch');
+  return encoded;
+}
+
+/** The last step is the batch. */
+function* encodeBuilderInSteps(
+  out: ByteWriter,
+  builder: Builder,
+  batchId: string,
+): Generator<EncodedBatch | undefined, void, void> {
   const { table, partition, rowFrom, rowCount, firstRequest, lastRequest } = builder;
   out.clear();
-  writeNativeBlock(out, builder, partition, batchId);
+  for (const _ of writeNativeBlock(out, builder, partition, batchId)) yield undefined;
   const { placement, retentionDays, expiresOnDay } = partition;
-  return {
+  yield {
     table: table.name,
     partition: { placement, retentionDays, expiresOnDay },
     batchId,

@@ -5,11 +5,12 @@
  *
  *   request ─► resource ─► scope ─► item ─► ItemConverter ─► rows of one or more tables
  */
-import { REQUEST_ROW_BYTES_MAX, SLICE_BYTES, SLICE_ROW_BYTES } from '../../base/limits.ts';
+import { BackworkError } from '../../base/errors.ts';
+import { REQUEST_ROW_BYTES_MAX, SLICE_BYTES, SLICE_ITEMS, SLICE_ROW_BYTES } from '../../base/limits.ts';
 import type { ConvertResult, RowOrigin } from '../messages.ts';
 import { AnyValueReader } from './any-value.ts';
 import { AttributeWriter } from './attributes.ts';
-import type { Builder, TableBinding } from './builder.ts';
+import type { Builder, OpenRuns, TableBinding } from './builder.ts';
 import type { BuilderSet } from './builders.ts';
 import type { FixedColumn, LowCardinalityColumn } from './column-buffers.ts';
 import { Notes, type PathNames } from './notes.ts';
@@ -24,8 +25,8 @@ export interface ItemConverter {
   convert(start: number, end: number): void;
   /** As `convert`, for items longer than a slice that can be converted in parts. */
   convertInSteps?(start: number, end: number): Generator<void, void, void>;
-  /** After the last item: rows that sum up the request. */
-  endRequest(): void;
+  /** After the last item: rows that sum up the request, in slices. */
+  endRequest?(): Generator<void, void, void>;
 }
 
 /** Writes the values of one row to every column of level `row`; returns their bytes in the block. */
@@ -57,6 +58,11 @@ export class Conversion {
   repeatedRowBytes = 0;
   #accepted = 0;
   #rowBytes = 0;
+  /** The rows have reached their bound: no further item is accepted. */
+  #full = false;
+  /** Holds rows of items beyond the bound, behind its mark: written to be read through, taken back slice by slice. */
+  #discarding: Builder<unknown> | undefined;
+  #runsBeforeDiscard: OpenRuns | undefined;
   #requestSerial = 0;
   #origin!: RowOrigin;
   #set!: BuilderSet;
@@ -79,20 +85,14 @@ export class Conversion {
     items: ItemConverter,
   ): Generator<number, ConvertResult, void> {
     this.#begin(body, origin, set);
-    const reader = this.reader;
     const end = body.length;
-    while (reader.pos < end) {
-      const tag = reader.tag(end);
-      if (tag !== 0x0a) {
-        reader.skip(tag, end);
-        continue;
-      }
-      const resourceEnd = reader.fieldEnd(end);
-      this.notes.resource++;
-      yield* this.#runResource(reader.pos, resourceEnd, items);
-      reader.pos = resourceEnd;
+    try {
+      yield* this.#runResources(end, items);
+    } catch (error) {
+      throw this.#located(error);
     }
-    items.endRequest();
+    this.#discard();
+    if (items.endRequest !== undefined) for (const _ of items.endRequest()) yield this.#rowBytes;
     // The last items may have grown by more than a slice.
     yield this.#rowBytes;
     const { rejected } = this.notes;
@@ -106,12 +106,35 @@ export class Conversion {
     this.notes.reset();
     this.#accepted = 0;
     this.#rowBytes = 0;
+    this.#full = false;
+    this.#discarding = undefined;
     this.#requestSerial++;
     this.#origin = origin;
     this.#set = set;
     const nanoseconds = BigInt(origin.receivedAtMs) * 1_000_000n;
     this.receivedAtLow = Number(nanoseconds & 0xffff_ffffn);
     this.receivedAtHigh = Number(nanoseconds >> 32n);
+  }
+
+  /** A body that cannot be read on is refused with the path of the last item or list that was begun (reference G18). */
+  #located(error: unknown): unknown {
+    if (!(error instanceof BackworkError) || error.code !== 'malformed') return error;
+    return new BackworkError('malformed', error.message, { field: this.notes.path('') });
+  }
+
+  *#runResources(end: number, items: ItemConverter): Generator<number, void, void> {
+    const reader = this.reader;
+    while (reader.pos < end) {
+      const tag = reader.tag(end);
+      if (tag !== 0x0a) {
+        reader.skip(tag, end);
+        continue;
+      }
+      const resourceEnd = reader.fieldEnd(end);
+      this.notes.resource++;
+      yield* this.#runResource(reader.pos, resourceEnd, items);
+      reader.pos = resourceEnd;
+    }
   }
 
   *#runResource(start: number, end: number, items: ItemConverter): Generator<number, void, void> {
@@ -140,6 +163,7 @@ export class Conversion {
     items.beginScope();
     let yieldedAt = start;
     let yieldedRowBytes = this.#rowBytes;
+    let yieldedItem = 0;
     reader.pos = start;
     while (reader.pos < end) {
       const tag = reader.tag(end);
@@ -150,12 +174,21 @@ export class Conversion {
       const itemEnd = reader.fieldEnd(end);
       this.notes.item++;
       if (itemEnd - reader.pos > SLICE_BYTES && items.convertInSteps !== undefined) {
-        for (const _ of items.convertInSteps(reader.pos, itemEnd)) yield this.#rowBytes;
+        for (const _ of items.convertInSteps(reader.pos, itemEnd)) {
+          this.#discard();
+          yield this.#rowBytes;
+        }
       } else items.convert(reader.pos, itemEnd);
       reader.pos = itemEnd;
-      if (itemEnd - yieldedAt > SLICE_BYTES || this.#rowBytes - yieldedRowBytes > SLICE_ROW_BYTES) {
+      if (
+        itemEnd - yieldedAt > SLICE_BYTES ||
+        this.#rowBytes - yieldedRowBytes > SLICE_ROW_BYTES ||
+        this.notes.item - yieldedItem >= SLICE_ITEMS
+      ) {
         yieldedAt = itemEnd;
         yieldedRowBytes = this.#rowBytes;
+        yieldedItem = this.notes.item;
+        this.#discard();
         yield this.#rowBytes;
       }
     }
@@ -210,7 +243,7 @@ export class Conversion {
    */
   addRow<Columns>(builder: Builder<Columns>, writer: RowWriter<Columns>, itemBytes: number): boolean {
     const bytesMax = ROW_FIXED_BYTES_MAX + this.repeatedRowBytes + GROWTH_MAX * itemBytes;
-    if (this.#rowBytes + bytesMax > REQUEST_ROW_BYTES_MAX) return this.#addRowNearLimit(builder, writer);
+    if (this.#full || this.#rowBytes + bytesMax > REQUEST_ROW_BYTES_MAX) return this.#addRowNearLimit(builder, writer);
     this.#countRow(builder, writer.writeRow(builder.columns));
     return true;
   }
@@ -222,19 +255,34 @@ export class Conversion {
     this.#accepted++;
   }
 
-  /** The row is written, measured, and taken back if it is too much. */
+  /**
+   * The row is written, measured, and taken back if it is too much; so is every one after it, because a malformed item
+   * beyond the bound still refuses the request.
+   */
   #addRowNearLimit<Columns>(builder: Builder<Columns>, writer: RowWriter<Columns>): boolean {
-    const runs = builder.openRuns();
-    builder.save();
+    if (this.#discarding !== builder) {
+      this.#discard();
+      this.#runsBeforeDiscard = builder.openRuns();
+      builder.save();
+    }
     const ownBytes = writer.writeRow(builder.columns);
-    if (this.#rowBytes + ownBytes + this.repeatedRowBytes <= REQUEST_ROW_BYTES_MAX) {
+    if (!this.#full && this.#rowBytes + ownBytes + this.repeatedRowBytes <= REQUEST_ROW_BYTES_MAX) {
       this.#countRow(builder, ownBytes);
       return true;
     }
-    builder.restore();
-    builder.reopenRuns(runs);
+    this.#full = true;
+    this.#discarding = builder;
     this.notes.reject(`the rows of one request are over ${REQUEST_ROW_BYTES_MAX} bytes`, '');
     return false;
+  }
+
+  /** Takes back what items beyond the bound have written. */
+  #discard(): void {
+    const builder = this.#discarding;
+    if (builder === undefined) return;
+    this.#discarding = undefined;
+    builder.restore();
+    if (this.#runsBeforeDiscard !== undefined) builder.reopenRuns(this.#runsBeforeDiscard);
   }
 
   /** Counts bytes that rows at the end of the request will take. */

@@ -13,6 +13,7 @@ import type { FixedColumn, LowCardinalityColumn, MapColumn, StringColumn } from 
 import { Conversion, type ItemConverter, type RowWriter } from './conversion.ts';
 import { appendTraceOrSpanId, SPAN_ID_BYTES, TRACE_ID_BYTES } from './ids.ts';
 import type { PathNames } from './notes.ts';
+import { RangeList } from './range-list.ts';
 import { bindRepeatedColumns, pushText, type RepeatedColumns } from './resource-scope.ts';
 import type { ColumnLookup } from './table-buffers.ts';
 
@@ -83,6 +84,8 @@ export class LogConverter implements ItemConverter, RowWriter<LogColumns> {
   #severityEnd = 0;
   #bodyStart = 0;
   #bodyEnd = 0;
+  /** Bodies sent before that one: protobuf merges them. */
+  readonly #earlierBodies = new RangeList();
   #traceStart = 0;
   #traceEnd = 0;
   #spanStart = 0;
@@ -98,8 +101,6 @@ export class LogConverter implements ItemConverter, RowWriter<LogColumns> {
   beginScope(): void {
     this.#builder = undefined;
   }
-
-  endRequest(): void {}
 
   convert(start: number, end: number): void {
     const { notes } = this.#conversion;
@@ -157,6 +158,7 @@ export class LogConverter implements ItemConverter, RowWriter<LogColumns> {
       case 0x32:
         return this.#list.add(fieldStart, fieldEnd);
       case 0x2a:
+        if (this.#bodyEnd !== 0) this.#earlierBodies.add(this.#bodyStart, this.#bodyEnd);
         this.#bodyStart = fieldStart;
         this.#bodyEnd = fieldEnd;
         return;
@@ -181,6 +183,7 @@ export class LogConverter implements ItemConverter, RowWriter<LogColumns> {
 
   #clearRecord(): void {
     this.#list.clear();
+    this.#earlierBodies.clear();
     this.#timeLow = this.#timeHigh = this.#observedLow = this.#observedHigh = 0;
     this.#severityNumber = this.#flags = this.#dropped = 0;
     this.#severityStart = this.#severityEnd = this.#bodyStart = this.#bodyEnd = 0;
@@ -200,7 +203,7 @@ export class LogConverter implements ItemConverter, RowWriter<LogColumns> {
     columns.flags.push4(this.#flags);
     pushText(columns.severityText, source, this.#severityStart, this.#severityEnd, notes, 'severityText');
     columns.severityNumber.push4(this.#severityNumber);
-    values.readValue(this.#bodyStart, this.#bodyEnd);
+    values.readValue(this.#bodyStart, this.#bodyEnd, this.#earlierBodies);
     this.#letter[0] = values.appendText(columns.body.values, 'body');
     columns.body.end();
     columns.bodyType.push(this.#letter, 0, 1);

@@ -37,7 +37,6 @@ export class MetricConverter implements ItemConverter {
   readonly #head = new MetricHead(this.#conversion);
   /** By the tag of the member; each kind's columns are its own, which this list forgets. */
   readonly #kinds: ReadonlyMap<number, Kind<never>>;
-  #point = -1;
 
   constructor() {
     const conversion = this.#conversion;
@@ -60,8 +59,6 @@ export class MetricConverter implements ItemConverter {
     for (const one of this.#kinds.values()) one.builder = undefined;
   }
 
-  endRequest(): void {}
-
   convert(start: number, end: number): void {
     for (const _ of this.convertInSteps(start, end)) {
       // Metrics up to a slice are converted in one go.
@@ -73,13 +70,15 @@ export class MetricConverter implements ItemConverter {
     this.#head.read(start, end);
     const found = this.#kinds.get(this.#head.dataTag);
     if (found === undefined) return;
-    this.#point = -1;
     const { data } = this.#head;
+    const { notes } = this.#conversion;
+    notes.part = found.name;
     for (let i = 0; i < data.count; i++) yield* this.#convertPoints(found, data.starts[i]!, data.ends[i]!);
+    notes.point = -1;
   }
 
   *#convertPoints(found: Kind<never>, start: number, end: number): Generator<void, void, void> {
-    const { reader } = this.#conversion;
+    const { reader, notes } = this.#conversion;
     reader.pos = start;
     let pausedAt = start;
     while (reader.pos < end) {
@@ -89,7 +88,7 @@ export class MetricConverter implements ItemConverter {
         continue;
       }
       const pointEnd = reader.fieldEnd(end);
-      this.#point++;
+      notes.point++;
       this.#convertPoint(found, reader.pos, pointEnd);
       reader.pos = pointEnd;
       if (pointEnd - pausedAt > SLICE_BYTES) {
@@ -103,10 +102,7 @@ export class MetricConverter implements ItemConverter {
     const { points } = found;
     const reason = points.note(start, end);
     if (this.#conversion.rejectedOverBound(1)) return;
-    if (reason !== '') {
-      const field = `${found.name}.dataPoints[${this.#point}].${points.state.rejectedField}`;
-      return this.#conversion.notes.reject(reason, field);
-    }
+    if (reason !== '') return this.#conversion.notes.reject(reason, points.state.rejectedField);
     found.builder = this.#conversion.openItems(found.binding, found.builder);
     this.#head.write(found.builder);
     this.#conversion.repeatedRowBytes += this.#head.rowBytes;

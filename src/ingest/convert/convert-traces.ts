@@ -129,8 +129,8 @@ export class TraceConverter implements ItemConverter, RowWriter<SpanColumns> {
     this.#builder = undefined;
   }
 
-  endRequest(): void {
-    this.#times.write();
+  endRequest(): Generator<void, void, void> {
+    return this.#times.write();
   }
 
   convert(start: number, end: number): void {
@@ -158,7 +158,7 @@ export class TraceConverter implements ItemConverter, RowWriter<SpanColumns> {
     } else if (this.#endHigh >= 0x8000_0000) {
       notes.reject('a time is above 2^63-1 ns', 'endTimeUnixNano');
     } else if (this.#children.anyEventTimeTooLarge(this.#events)) {
-      notes.reject('a time is above 2^63-1 ns', 'events.timeUnixNano');
+      notes.reject('a time is above 2^63-1 ns', 'events[].timeUnixNano');
     } else return false;
     return true;
   }

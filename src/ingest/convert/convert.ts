@@ -15,7 +15,7 @@ import { MetricConverter } from './convert-metrics.ts';
 import { TraceConverter } from './convert-traces.ts';
 
 /** Raised with every change that makes other rows of the same request; it stands in each footer. */
-export const CONVERTER_VERSION = 1;
+export const CONVERTER_VERSION = 2;
 
 export interface SignalConverter {
   convertRequest(body: Uint8Array, origin: RowOrigin, set: BuilderSet): Generator<number, ConvertResult, void>;

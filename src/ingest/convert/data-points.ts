@@ -101,7 +101,7 @@ export class PointState {
     if (this.#timeHigh >= 0x8000_0000) return 'a time is above 2^63-1 ns';
     this.rejectedField = 'startTimeUnixNano';
     if (this.#startHigh >= 0x8000_0000) return 'a time is above 2^63-1 ns';
-    this.rejectedField = 'exemplars.timeUnixNano';
+    this.rejectedField = 'exemplars[].timeUnixNano';
     if (this.exemplars.anyTimeTooLarge(this.exemplarRanges)) return 'a time is above 2^63-1 ns';
     return '';
   }
@@ -112,8 +112,7 @@ export class PointState {
     const before = columns.attributes.values.length;
     const entriesBefore = columns.attributes.keys.count;
     attributes.sortByKey(this.list);
-    const field = 'dataPoints.attributes';
-    const dropped = attributes.write(this.list, columns.attributes, columns.attributesTypes, null, field);
+    const dropped = attributes.write(this.list, columns.attributes, columns.attributesTypes, null, 'attributes');
     const exemplarsDropped = exemplarBytes === 0 ? 0 : this.exemplars.dropped;
     columns.droppedAttributes.push4(Math.min(dropped + exemplarsDropped + this.metadataDropped, 0xffff_ffff));
     columns.startTime.push8(this.#startLow, this.#startHigh);

@@ -54,6 +54,7 @@ export class Exemplars {
   anyTimeTooLarge(exemplars: RangeList): boolean {
     for (let i = 0; i < exemplars.count; i++) {
       this.#read(exemplars.starts[i]!, exemplars.ends[i]!);
+      this.#conversion.notes.element = i;
       if (this.#timeHigh >= 0x8000_0000) return true;
     }
     return false;
@@ -68,7 +69,8 @@ export class Exemplars {
     const entriesBefore = columns.attributes.keys.count;
     for (let i = 0; i < exemplars.count; i++) {
       this.#read(exemplars.starts[i]!, exemplars.ends[i]!);
-      if (this.#value.isNone) this.#conversion.notes.warn('exemplarValue', 'dataPoints.exemplars');
+      this.#conversion.notes.element = i;
+      if (this.#value.isNone) this.#conversion.notes.warn('exemplarValue', 'exemplars[]');
       else this.#write(columns);
     }
     const entries = columns.attributes.keys.count - entriesBefore;
@@ -78,22 +80,15 @@ export class Exemplars {
   #write(columns: ExemplarColumns): void {
     const { reader, notes, attributes } = this.#conversion;
     const source = reader.bytes;
-    const field = 'dataPoints.exemplars.filteredAttributes';
+    const field = 'exemplars[].filteredAttributes';
     this.dropped += attributes.write(this.#list, columns.attributes, columns.attributesTypes, null, field);
     columns.time.push8(this.#timeLow, this.#timeHigh);
     this.#value.write(columns.value, columns.valueType, columns.valueInt);
     const { start: spanStart, end: spanEnd } = this.#span;
     const { start: traceStart, end: traceEnd } = this.#trace;
-    appendTraceOrSpanId(
-      columns.spanId,
-      source,
-      spanStart,
-      spanEnd,
-      SPAN_ID_BYTES,
-      notes,
-      'dataPoints.exemplars.spanId',
-    );
-    const traceField = 'dataPoints.exemplars.traceId';
+    const spanField = 'exemplars[].spanId';
+    const traceField = 'exemplars[].traceId';
+    appendTraceOrSpanId(columns.spanId, source, spanStart, spanEnd, SPAN_ID_BYTES, notes, spanField);
     appendTraceOrSpanId(columns.traceId, source, traceStart, traceEnd, TRACE_ID_BYTES, notes, traceField);
     this.written++;
   }

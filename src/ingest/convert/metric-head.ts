@@ -123,12 +123,15 @@ export class MetricHead {
     const { attributes, notes, reader } = this.#conversion;
     const source = reader.bytes;
     const { metric } = builder.columns;
+    const { point } = notes;
+    notes.point = -1;
     const valuesBefore = metric.metadata.values.length;
     const entriesBefore = metric.metadata.keys.count;
     pushText(metric.name, source, this.#name.start, this.#name.end, notes, 'name');
     pushText(metric.description, source, this.#description.start, this.#description.end, notes, 'description');
     pushText(metric.unit, source, this.#unit.start, this.#unit.end, notes, 'unit');
     this.dropped = attributes.write(this.#list, metric.metadata, metric.metadataTypes, this.#skip, 'metadata');
+    notes.point = point;
     metric.temporality?.push4(this.temporality);
     metric.monotonic?.push1(this.monotonic);
     builder.beginRun('metric');

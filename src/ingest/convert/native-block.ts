@@ -5,19 +5,29 @@
  *
  * Columns of level `batch` hold no data until here: placement, retention, expiry and BatchId are the same in every row.
  */
+import { SLICE_ROW_BYTES } from '../../base/limits.ts';
 import type { ByteWriter } from '../../base/byte-writer.ts';
 import type { Column, Table } from '../../tables/column.ts';
 import type { Partition } from '../messages.ts';
 import type { Builder } from './builder.ts';
 
-/** Writes the block of all rows of `builder` to `out`. `batchId`: 16 hex digits. */
-export function writeNativeBlock(out: ByteWriter, builder: Builder, partition: Partition, batchId: string): void {
+/**
+ * Writes the block of all rows of `builder` to `out`. `batchId`: 16 hex digits. Yields between columns whenever
+ * SLICE_ROW_BYTES were written: 32 MiB in one go, most of them memory touched for the first time, took 129 ms.
+ */
+export function* writeNativeBlock(
+  out: ByteWriter,
+  builder: Builder,
+  partition: Partition,
+  batchId: string,
+): Generator<void, void, void> {
   const table = builder.table;
   const rowCount = builder.rowCount;
   out.reserve(builder.blockBytes + 4096);
   out.varuint(table.columns.length);
   out.varuint(rowCount);
   const runs = builder.runLengths();
+  let pausedAt = 0;
   for (let i = 0; i < table.columns.length; i++) {
     const column = table.columns[i]!;
     out.append(columnHead(table, i));
@@ -26,6 +36,10 @@ export function writeNativeBlock(out: ByteWriter, builder: Builder, partition: P
       const buffer = builder.buffers[i]!;
       buffer.writePrefix(out);
       buffer.writeData(out, rowCount, column.level === 'row' ? null : runs[column.level]);
+    }
+    if (out.length - pausedAt > SLICE_ROW_BYTES) {
+      pausedAt = out.length;
+      yield;
     }
   }
 }

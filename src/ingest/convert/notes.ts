@@ -8,7 +8,8 @@ import { ERROR_MESSAGE_BYTES_MAX } from '../../base/limits.ts';
 const WARNINGS = {
   utf8: 'strings were not valid UTF-8: U+FFFD stands for each ill-formed part',
   dropped: 'attributes were over a limit (1,024 in a list, key 4,096 bytes, value 1,048,576 bytes) and were dropped',
-  repeatedDropped: 'resource or scope attributes were dropped, largest first: together they may hold 65,536 bytes',
+  repeatedDropped:
+    'attributes that repeat in each row (of resource, scope and metric) were dropped, largest first: together they may hold 65,536 bytes',
   nested: 'arrays or lists were nested deeper than 32 and were replaced by a marker',
   idLength: 'ids had a wrong length (trace_id has 16 bytes, span_id 8) and were left empty',
   endBeforeStart: 'spans ended before they started: their Duration is 0, their EndTimestamp as sent',
@@ -31,6 +32,11 @@ export class Notes {
   resource = -1;
   scope = -1;
   item = -1;
+  /** Of a metric's data points: the member of `data` that holds them, and which one it is; −1 outside of them. */
+  part = '';
+  point = -1;
+  /** Which element of a list inside the item (event, link, exemplar) stands for `[]` in a field's name. */
+  element = 0;
   /** While something is only measured, nothing is warned of. */
   quiet = false;
   readonly #names: PathNames;
@@ -45,7 +51,7 @@ export class Notes {
   /** Before the next request. */
   reset(): void {
     this.rejected = 0;
-    this.resource = this.scope = this.item = -1;
+    this.resource = this.scope = this.item = this.point = -1;
     this.quiet = false;
     this.#rejectedReason = '';
     this.#counts.clear();
@@ -65,30 +71,52 @@ export class Notes {
     this.rejected += count;
   }
 
+  /** Runs `work` as for the resource or the scope, whatever item is read now: what it warns of is not the item's. */
+  above(level: 'resource' | 'scope', work: () => void): void {
+    const { scope, item } = this;
+    if (level === 'resource') this.scope = -1;
+    this.item = -1;
+    work();
+    this.scope = scope;
+    this.item = item;
+  }
+
+  /** Where the converter is, in OTLP/JSON names; `[]` in `field` is the element's index. */
   path(field: string): string {
     const { resource, scope, item } = this.#names;
     let path = this.resource < 0 ? '' : `${resource}[${this.resource}]`;
     if (this.scope >= 0) path += `.${scope}[${this.scope}]`;
     if (this.item >= 0) path += `.${item}[${this.item}]`;
-    return field === '' ? path : path === '' ? field : `${path}.${field}`;
+    if (this.item >= 0 && this.point >= 0) path += `.${this.part}.dataPoints[${this.point}]`;
+    if (field === '') return path;
+    const named = field.replace('[]', `[${this.element}]`);
+    return path === '' ? named : `${path}.${named}`;
   }
 
   /** At most ERROR_MESSAGE_BYTES_MAX bytes; '' when there is nothing to tell. `empty`: a body that holds no items. */
   message(empty: boolean): string {
     const parts: string[] = [];
     const noun = this.#names.itemNoun;
-    if (this.rejected > 0)
-      parts.push(`${this.rejected} ${plural(noun, this.rejected)} rejected: ${this.#rejectedReason}`);
+    if (this.rejected > 0) parts.push(rejectedText(this.rejected, noun, this.#rejectedReason));
     for (const [warning, count] of this.#counts) {
-      parts.push(`warning, ${count} times: ${WARNINGS[warning]} (first: ${this.#firstPaths.get(warning)})`);
+      parts.push(warningText(count, WARNINGS[warning], this.#firstPaths.get(warning) ?? ''));
     }
-    if (empty) parts.push(`warning: the body is not empty, but no ${noun} was found in it`);
+    if (empty) parts.push(noItemsText(noun));
     return truncate(parts.join('; '));
   }
 }
 
-function plural(noun: string, count: number): string {
-  return count === 1 ? noun : `${noun}s`;
+/** `reason` names rule and path. */
+export function rejectedText(count: number, noun: string, reason: string): string {
+  return `${count} ${count === 1 ? noun : `${noun}s`} rejected: ${reason}`;
+}
+
+export function warningText(count: number, rule: string, firstPath: string): string {
+  return `warning, ${count} ${count === 1 ? 'time' : 'times'}: ${rule} (first: ${firstPath})`;
+}
+
+export function noItemsText(noun: string): string {
+  return `warning: the body is not empty, but no ${noun} was found in it`;
 }
 
 function truncate(text: string): string {

@@ -17,8 +17,8 @@ const NOT_NUMBER = 'expected a number or a decimal string';
 const QUOTE = 0x22;
 
 export class ScalarWriter {
-  /** A text held invalid UTF-8 or a lone surrogate, which is U+FFFD now (E10, J19). */
-  repaired = false;
+  /** Texts that held invalid UTF-8 or a lone surrogate, which is U+FFFD now (E10, J19). */
+  repaired = 0;
   readonly #cursor: JsonCursor;
   readonly #out: ByteWriter;
   readonly #unescaped: ByteWriter;
@@ -27,6 +27,8 @@ export class ScalarWriter {
   #text: Uint8Array;
   #start = 0;
   #end = 0;
+  /** The string loaded last has no lone surrogate among its escapes. */
+  #wellFormed = true;
 
   /** `unescaped` is scratch memory of the caller, written anew for each text that holds an escape. */
   constructor(cursor: JsonCursor, out: ByteWriter, unescaped: ByteWriter) {
@@ -64,9 +66,10 @@ export class ScalarWriter {
     this.#text = cursor.bytes;
     this.#start = cursor.tokenStart;
     this.#end = cursor.tokenEnd;
+    this.#wellFormed = true;
     if ((cursor.flags & HAS_ESCAPE) === 0) return true;
     this.#unescaped.clear();
-    if (!appendUnescaped(this.#unescaped, cursor.bytes, cursor.tokenStart, cursor.tokenEnd)) this.repaired = true;
+    this.#wellFormed = appendUnescaped(this.#unescaped, cursor.bytes, cursor.tokenStart, cursor.tokenEnd);
     this.#text = this.#unescaped.bytes;
     this.#start = 0;
     this.#end = this.#unescaped.length;
@@ -83,12 +86,13 @@ export class ScalarWriter {
     const textAt = out.length;
     if ((this.#cursor.flags & (HAS_HIGH_BYTE | HAS_ESCAPE)) === 0) copyAscii(out, this.#text, this.#start, this.#end);
     else if (!appendUtf8(out, this.#text, this.#start, this.#end)) {
-      this.repaired = true;
+      this.#wellFormed = false;
       const text = Buffer.from(out.bytes.subarray(textAt, out.length));
       out.length = lengthAt;
       out.varuint(text.length);
       out.append(text);
     }
+    if (!this.#wellFormed) this.repaired++;
     return undefined;
   }
 
@@ -154,9 +158,14 @@ export class ScalarWriter {
     if (!isString && !this.#loadNumber()) return NOT_NUMBER;
     const special = isString ? specialDouble(this.#latin1()) : undefined;
     if (special === undefined && numberEnd(this.#text, this.#start, this.#end) !== this.#end) return NOT_NUMBER;
-    const value = special ?? this.#finiteDouble();
-    if (special === undefined && !Number.isFinite(value)) return 'out of range: no double is as large';
-    this.#writeDouble(field.number, value, packed);
+    if (special === undefined) return this.#finite(field.number, this.#finiteDouble(), packed);
+    this.#writeDouble(field.number, special, packed);
+    return undefined;
+  }
+
+  #finite(number: number, value: number, packed: boolean): Wrong {
+    if (!Number.isFinite(value)) return 'out of range: no double is as large';
+    this.#writeDouble(number, value, packed);
     return undefined;
   }
 
@@ -181,8 +190,7 @@ export class ScalarWriter {
     if (!integer.read(this.#text, this.#start, this.#end) || !integer.fits(field.type)) {
       // What JavaScript writes for a large number, `1e+21`, is kept as the double it was (J9).
       if (field.name !== 'int_value') return `not an integer in the range of ${field.type}`;
-      this.#writeDouble(INT_VALUE_AS_DOUBLE, Number(this.#latin1()), false);
-      return undefined;
+      return this.#finite(INT_VALUE_AS_DOUBLE, Number(this.#latin1()), false);
     }
     const out = this.#out;
     if (!packed) out.varuint(field.number * 8 + wireTypeOf(field));

@@ -9,7 +9,7 @@
  * Constraints: the body is read once, byte by byte, without JSON.parse and without a JavaScript string for a value
  * (doubles and enum names excepted). Nothing recurses: an object or list that is open is a frame of one fixed array.
  * AnyValues are written two levels deeper than the converter keeps them, so that it sees what to mark; what is deeper
- * is skipped. The output is bounded by BODY_BYTES_MAX, as an inflated body is.
+ * is skipped. The output is bounded as an inflated body is.
  *
  *   frames (by depth)              output
  *   {  ExportLogsServiceRequest    tag length …                  A length is one byte that is patched, and what follows
@@ -24,6 +24,7 @@ import { ByteWriter } from '../../base/byte-writer.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { BODY_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, SLICE_BYTES, VALUE_DEPTH_MAX } from '../../base/limits.ts';
 import type { Signal } from '../messages.ts';
+import { noItemsText, rejectedText, warningText } from './notes.ts';
 import { HAS_ESCAPE, JsonCursor, JsonSyntaxError } from './otlp-json-cursor.ts';
 import { ScalarWriter, wireTypeOf } from './otlp-json-scalars.ts';
 import { appendUnescaped } from './otlp-json-text.ts';
@@ -39,10 +40,10 @@ export interface JsonConverted {
 
 /**
  * OTLP/JSON body → protobuf bytes of the same Export…Request. Throws BackworkError: 'malformed' with the path as
- * `field`, or 'too-large' when the protobuf would be larger than BODY_BYTES_MAX.
+ * `field`, or 'too-large' when the protobuf would be larger than `bytesMax`.
  */
-export function jsonToProtobuf(signal: Signal, body: Uint8Array): JsonConverted {
-  const slices = jsonToProtobufInSlices(signal, body, body.length);
+export function jsonToProtobuf(signal: Signal, body: Uint8Array, bytesMax = BODY_BYTES_MAX): JsonConverted {
+  const slices = jsonToProtobufInSlices(signal, body, body.length, bytesMax);
   for (;;) {
     const step = slices.next();
     if (step.done) return step.value;
@@ -54,14 +55,16 @@ export function* jsonToProtobufInSlices(
   signal: Signal,
   body: Uint8Array,
   sliceBytes = SLICE_BYTES,
+  bytesMax = BODY_BYTES_MAX,
 ): Generator<void, JsonConverted, void> {
-  const transcoder = new Transcoder(signal, body);
+  const transcoder = new Transcoder(signal, body, bytesMax);
   for (let until = sliceBytes; !transcoder.run(until); until += sliceBytes) yield;
   return transcoder.result();
 }
 
-const ITEM_NOUN: Readonly<Record<Signal, string>> = { logs: 'log records', metrics: 'data points', traces: 'spans' };
-const REPAIRED = 'invalid UTF-8 or a lone surrogate in a string was replaced by U+FFFD';
+const ITEM_NOUN: Readonly<Record<Signal, string>> = { logs: 'log record', metrics: 'data point', traces: 'span' };
+/** As the converter says of invalid UTF-8 in protobuf. */
+const REPAIRED = 'strings held invalid UTF-8 or lone surrogates: U+FFFD stands for each ill-formed part';
 /** One level more than the array or kvlist that the converter replaces. */
 const CONTAINERS_MAX = VALUE_DEPTH_MAX + 2;
 /** From the request down to an exemplar's attribute value, then container, list, KeyValue, AnyValue for each level. */
@@ -75,6 +78,7 @@ const COMMA = 0x2c;
 
 class Transcoder {
   readonly #signal: Signal;
+  readonly #bytesMax: number;
   readonly #cursor: JsonCursor;
   readonly #out: ByteWriter;
   readonly #unescaped = new ByteWriter();
@@ -106,10 +110,14 @@ class Transcoder {
   #itemOutputAt = 0;
   #items = 0;
   #rejected = 0;
+  /** Rule and path of the first item left out. */
   #reason = '';
+  /** Path of the first text that was repaired. */
+  #repairedPath = '';
 
-  constructor(signal: Signal, body: Uint8Array) {
+  constructor(signal: Signal, body: Uint8Array, bytesMax: number) {
     this.#signal = signal;
+    this.#bytesMax = bytesMax;
     this.#cursor = new JsonCursor(body);
     // JSON is about twice as long as its protobuf.
     this.#out = new ByteWriter(1024 + (body.length >>> 1));
@@ -125,7 +133,7 @@ class Transcoder {
         if (cursor.position >= untilByte && cursor.position < cursor.end) return false;
         if (this.#message[this.#depth] === undefined) this.#element();
         else this.#member();
-        if (this.#out.length > BODY_BYTES_MAX) throw tooLarge();
+        if (this.#out.length > this.#bytesMax) throw tooLarge(this.#bytesMax);
       }
       if (cursor.ahead() !== -1) cursor.fail('something follows the end of the request');
       return true;
@@ -136,13 +144,15 @@ class Transcoder {
   }
 
   result(): JsonConverted {
-    let message = this.#rejected > 0 ? this.#reason : '';
+    const parts: string[] = [];
+    const rejected = this.#rejected;
+    const noun = ITEM_NOUN[this.#signal];
+    if (rejected > 0) parts.push(rejectedText(rejected, noun, this.#reason));
     // Of a request with any byte of protobuf the converter itself says that it holds no items.
-    if (message === '' && this.#out.length === 0 && (this.#count[0] ?? 0) > 0) {
-      message = `the request holds no ${ITEM_NOUN[this.#signal]} under a known key`;
-    }
-    if (message === '' && this.#scalars.repaired) message = REPAIRED;
-    return { protobuf: this.#out.view(), rejected: this.#rejected, message };
+    else if (this.#out.length === 0 && (this.#count[0] ?? 0) > 0) parts.push(noItemsText(noun));
+    const { repaired } = this.#scalars;
+    if (repaired > 0) parts.push(warningText(repaired, REPAIRED, this.#repairedPath));
+    return { protobuf: this.#out.view(), rejected, message: parts.join('; ').slice(0, ERROR_MESSAGE_BYTES_MAX) };
   }
 
   #openRequest(): void {
@@ -210,9 +220,7 @@ class Transcoder {
     this.#slotRejected[slot] = this.#rejected;
     if (field.repeated) return void this.#openList(field);
     if (field.message !== undefined) return void this.#openMessage(field, field.message);
-    const reason = this.#scalars.write(field, false);
-    if (reason !== undefined) return void this.#wrong(reason);
-    this.#endSlot(depth, field.slot);
+    if (this.#scalar(field, false)) this.#endSlot(depth, field.slot);
   }
 
   /** One element of the list that is open, or its end. */
@@ -232,8 +240,7 @@ class Transcoder {
     this.#count[depth] = count + 1;
     const message = field.message;
     if (message === undefined) {
-      const reason = this.#scalars.write(field, this.#lengthAt[depth]! >= 0);
-      if (reason !== undefined) this.#wrong(reason);
+      this.#scalar(field, this.#lengthAt[depth]! >= 0);
       return;
     }
     if (message.isItem) {
@@ -245,6 +252,17 @@ class Transcoder {
     // A null among values is the empty value, as a null inside one is (J13).
     if (message.name === 'AnyValue' && cursor.null()) return void this.#emptyMessage(field);
     this.#openMessage(field, message);
+  }
+
+  /** Writes a scalar; false when its value was wrong. */
+  #scalar(field: Field, packed: boolean): boolean {
+    const reason = this.#scalars.write(field, packed);
+    if (reason !== undefined) {
+      this.#wrong(reason);
+      return false;
+    }
+    if (this.#scalars.repaired > 0 && this.#repairedPath === '') this.#repairedPath = this.#path();
+    return true;
   }
 
   #openList(field: Field): void {
@@ -342,7 +360,7 @@ class Transcoder {
   /** The value that was read is none of its field: the item that holds it is left out, or the request is refused. */
   #wrong(reason: string): void {
     if (this.#itemDepth < 0) throw this.#malformed(reason);
-    if (this.#rejected === 0) this.#reason = `${this.#path()}: ${reason}`.slice(0, ERROR_MESSAGE_BYTES_MAX);
+    if (this.#rejected === 0) this.#reason = `${reason} (first: ${this.#path()})`;
     this.#rejected++;
     this.#cursor.position = this.#itemInputAt;
     this.#cursor.skipValue();
@@ -374,7 +392,7 @@ class Transcoder {
   }
 }
 
-function tooLarge(): BackworkError {
-  const message = `the request is larger as protobuf than the limit of ${BODY_BYTES_MAX} bytes`;
+function tooLarge(bytesMax: number): BackworkError {
+  const message = `the request is larger as protobuf than the limit of ${bytesMax} bytes`;
   return new BackworkError('too-large', message);
 }

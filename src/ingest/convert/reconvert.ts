@@ -28,18 +28,25 @@ export async function* encodeRecords(
     if (header.ownBatches) {
       const { rows } = await convertSliced(header.signal, body, header);
       rows.assign(index);
-      yield* rows.encode(newBatchId);
+      yield* inTurns(rows.encodeInSteps(newBatchId));
       continue;
     }
     convertIntoSegment(pool, record, shared);
     shared.assign(index);
     if (shared.full) {
-      yield* shared.encode(newBatchId);
+      yield* inTurns(shared.encodeInSteps(newBatchId));
       shared = new BuilderSet();
     }
     await nextTurn();
   }
-  yield* shared.encode(newBatchId);
+  yield* inTurns(shared.encodeInSteps(newBatchId));
+}
+
+async function* inTurns(steps: Iterable<EncodedBatch | undefined>): AsyncGenerator<EncodedBatch, void, void> {
+  for (const step of steps) {
+    if (step === undefined) await nextTurn();
+    else yield step;
+  }
 }
 
 /**

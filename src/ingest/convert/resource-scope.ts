@@ -227,22 +227,31 @@ export class ResourceScope {
     this.#resourceSkip.fill(0);
     this.#scopeSkip.fill(0);
     extra?.skip.fill(0);
+    let total = this.#stringBytes() + (extra?.textBytes ?? 0);
+    // Then nothing beneath is written, and no attribute need go.
+    this.overBound = total > REPEATED_BYTES_MAX;
+    if (this.overBound) return;
     const sizes: AttributeSize[] = [];
     this.#addSizes(sizes, this.#resourceList, this.#resourceSkip);
     this.#addSizes(sizes, this.#scopeList, this.#scopeSkip);
     if (extra !== null) this.#addSizes(sizes, extra.list, extra.skip);
-    let total = this.#stringBytes() + (extra?.textBytes ?? 0);
     for (const entry of sizes) total += entry.bytes;
-    let dropped = 0;
     for (const entry of sizes.sort((a, b) => b.bytes - a.bytes)) {
       if (total <= REPEATED_BYTES_MAX) break;
       entry.skip[entry.index] = 1;
       total -= entry.bytes;
-      dropped++;
+      this.#dropping = true;
+      this.#warnOfDropped(entry);
     }
-    this.#dropping = dropped > 0;
-    if (dropped > 0) this.#notes.warn('repeatedDropped', 'resource.attributes', dropped);
-    this.overBound = total > REPEATED_BYTES_MAX;
+  }
+
+  #warnOfDropped({ skip, index }: AttributeSize): void {
+    const notes = this.#notes;
+    if (skip === this.#resourceSkip) {
+      notes.above('resource', () => notes.warn('repeatedDropped', `resource.attributes[${index}]`));
+    } else if (skip === this.#scopeSkip) {
+      notes.above('scope', () => notes.warn('repeatedDropped', `scope.attributes[${index}]`));
+    } else notes.warn('repeatedDropped', `metadata[${index}]`);
   }
 
   /** Stored size of every attribute of a list; a rare path, so objects are fine. */
@@ -266,12 +275,12 @@ export class ResourceScope {
     // The same resource goes to several tables, but is warned of once.
     this.#notes.quiet = this.#warnedSerial === this.scopeSerial;
     if (builder.resourceSerial !== this.#resourceSerial) {
-      this.#writeResource(builder.columns.resource);
+      this.#notes.above('resource', () => this.#writeResource(builder.columns.resource));
       builder.beginRun('resource');
       builder.resourceSerial = this.#resourceSerial;
     }
     if (builder.scopeSerial !== this.scopeSerial) {
-      this.#writeScope(builder.columns.scope);
+      this.#notes.above('scope', () => this.#writeScope(builder.columns.scope));
       builder.beginRun('scope');
       builder.scopeSerial = this.scopeSerial;
     }

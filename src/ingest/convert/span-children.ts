@@ -41,7 +41,7 @@ export class SpanChildren {
   }
 
   anyEventTimeTooLarge(events: RangeList): boolean {
-    const { reader } = this.#conversion;
+    const { reader, notes } = this.#conversion;
     for (let i = 0; i < events.count; i++) {
       const end = events.ends[i]!;
       let high = 0;
@@ -53,6 +53,7 @@ export class SpanChildren {
           high = reader.high;
         } else reader.skip(tag, end);
       }
+      notes.element = i;
       if (high >= 0x8000_0000) return true;
     }
     return false;
@@ -62,7 +63,10 @@ export class SpanChildren {
   writeEvents(events: RangeList, columns: EventColumns): number {
     const before = columns.attributes.values.length;
     const entriesBefore = columns.attributes.keys.count;
-    for (let i = 0; i < events.count; i++) this.#writeEvent(events.starts[i]!, events.ends[i]!, columns);
+    for (let i = 0; i < events.count; i++) {
+      this.#conversion.notes.element = i;
+      this.#writeEvent(events.starts[i]!, events.ends[i]!, columns);
+    }
     const entries = columns.attributes.keys.count - entriesBefore;
     return columns.attributes.values.length - before + 4 * entries + ELEMENT_FIXED_BYTES * events.count;
   }
@@ -88,8 +92,8 @@ export class SpanChildren {
       } else reader.skip(tag, end);
     }
     columns.timestamp.push8(low, high);
-    pushText(columns.name, reader.bytes, this.#name.start, this.#name.end, notes, 'events.name');
-    const over = attributes.write(this.#list, columns.attributes, columns.attributesTypes, null, 'events.attributes');
+    pushText(columns.name, reader.bytes, this.#name.start, this.#name.end, notes, 'events[].name');
+    const over = attributes.write(this.#list, columns.attributes, columns.attributesTypes, null, 'events[].attributes');
     columns.droppedAttributes.push4(Math.min(dropped + over, 0xffff_ffff));
   }
 
@@ -97,7 +101,10 @@ export class SpanChildren {
   writeLinks(links: RangeList, columns: LinkColumns): number {
     const before = linkBytes(columns);
     const entriesBefore = columns.attributes.keys.count;
-    for (let i = 0; i < links.count; i++) this.#writeLink(links.starts[i]!, links.ends[i]!, columns);
+    for (let i = 0; i < links.count; i++) {
+      this.#conversion.notes.element = i;
+      this.#writeLink(links.starts[i]!, links.ends[i]!, columns);
+    }
     const entries = columns.attributes.keys.count - entriesBefore;
     return linkBytes(columns) - before + 4 * entries + ELEMENT_FIXED_BYTES * links.count;
   }
@@ -123,10 +130,10 @@ export class SpanChildren {
     }
     const { start: traceStart, end: traceEnd } = this.#trace;
     const { start: spanStart, end: spanEnd } = this.#span;
-    appendTraceOrSpanId(columns.traceId, source, traceStart, traceEnd, TRACE_ID_BYTES, notes, 'links.traceId');
-    appendTraceOrSpanId(columns.spanId, source, spanStart, spanEnd, SPAN_ID_BYTES, notes, 'links.spanId');
-    pushText(columns.traceState, source, this.#state.start, this.#state.end, notes, 'links.traceState');
-    const over = attributes.write(this.#list, columns.attributes, columns.attributesTypes, null, 'links.attributes');
+    appendTraceOrSpanId(columns.traceId, source, traceStart, traceEnd, TRACE_ID_BYTES, notes, 'links[].traceId');
+    appendTraceOrSpanId(columns.spanId, source, spanStart, spanEnd, SPAN_ID_BYTES, notes, 'links[].spanId');
+    pushText(columns.traceState, source, this.#state.start, this.#state.end, notes, 'links[].traceState');
+    const over = attributes.write(this.#list, columns.attributes, columns.attributesTypes, null, 'links[].attributes');
     columns.droppedAttributes.push4(Math.min(dropped + over, 0xffff_ffff));
     columns.flags.push4(flags);
   }

@@ -28,6 +28,8 @@ const BINDING: TableBinding<TraceTimesColumns> = {
 /** A row of the lookup in the block: 33 of the id, 16 of the times, 25 of tenancy; rounded up. */
 const ROW_BYTES = 80;
 const HEX_BYTES = 32;
+/** 0.1 µs each: 3 ms. */
+const ROWS_PER_SLICE = 32_768;
 /** Words a trace: low and high of the earliest start, then of the latest. */
 const WORDS = 4;
 
@@ -84,8 +86,8 @@ export class TraceTimes {
     }
   }
 
-  /** One row for each trace, in the order in which they were first seen. */
-  write(): void {
+  /** One row for each trace, in the order in which they were first seen. Yields after each slice of them. */
+  *write(): Generator<void, void, void> {
     const words = this.#words;
     const keys = this.#traces.keys.bytes;
     let builder: Builder<TraceTimesColumns> | undefined;
@@ -99,6 +101,7 @@ export class TraceTimes {
       columns.start.push8(words[WORDS * trace]!, words[WORDS * trace + 1]!);
       columns.end.push8(words[WORDS * trace + 2]!, words[WORDS * trace + 3]!);
       builder.addRow(ROW_BYTES);
+      if (trace % ROWS_PER_SLICE === ROWS_PER_SLICE - 1) yield;
     }
   }
 }

@@ -28,12 +28,17 @@ export interface SealDeps {
   readonly space: FreeSpace;
 }
 
-/** Rows of a segment, then those of its large requests, a batch a step. */
-export function* encodeRows(
+/** Rows of a segment, then those of its large requests, a batch a step. The event loop turns within large batches. */
+export async function* encodeRows(
   rows: readonly SegmentRows[],
   newBatchId: () => string,
-): Generator<EncodedBatch, void, void> {
-  for (const some of rows) yield* some.encode(newBatchId);
+): AsyncGenerator<EncodedBatch, void, void> {
+  for (const some of rows) {
+    for (const step of some.encodeInSteps(newBatchId)) {
+      if (step === undefined) await turn();
+      else yield step;
+    }
+  }
 }
 
 /**
@@ -43,7 +48,7 @@ export function* encodeRows(
 export async function writeBatches(
   deps: SealDeps,
   sequence: number,
-  batches: AsyncIterable<EncodedBatch> | Iterable<EncodedBatch>,
+  batches: AsyncIterable<EncodedBatch>,
   keep: boolean,
 ): Promise<FooterBatch[]> {
   const path = join(deps.dir, fileName(sequence, 'batches'));

@@ -28,7 +28,7 @@ describe('OTLP/JSON ids and bytes', () => {
     expect(items('logs', logs(`{"eventName":"a"},{"traceId":${value}},{"eventName":"b"}`))).toEqual({
       items: [{ eventName: 'a' }, { eventName: 'b' }],
       rejected: 1,
-      message: `resourceLogs[0].scopeLogs[0].logRecords[1].traceId: ${rule}`,
+      message: `1 log record rejected: ${rule} (first: resourceLogs[0].scopeLogs[0].logRecords[1].traceId)`,
     });
   });
 
@@ -47,7 +47,7 @@ describe('OTLP/JSON ids and bytes', () => {
   it.each(['"A"', '"AQI=="', '"A Q="', '"AQ="', '"===="', '"AQ=I"', '5'])('J6: refuses %s as base64', (text) => {
     const result = items('logs', logs(`{"body":{"bytesValue":${text}}}`));
     expect(result.rejected).toBe(1);
-    expect(result.message).toMatch(/logRecords\[0\]\.body\.bytesValue: (not|expected a) base64/);
+    expect(result.message).toMatch(/rejected: (not|expected a) base64.*\(first: .*logRecords\[0\]\.body\.bytesValue\)/);
   });
 });
 
@@ -104,7 +104,9 @@ describe('OTLP/JSON numbers', () => {
     expect(result.items).toEqual([]);
     expect(result.rejected).toBe(1);
     expect(result.message).toMatch(
-      new RegExp(`^resourceLogs\\[0\\]\\.scopeLogs\\[0\\]\\.logRecords\\[0\\]\\.${field}: `),
+      new RegExp(
+        `^1 log record rejected: .+ \\(first: resourceLogs\\[0\\]\\.scopeLogs\\[0\\]\\.logRecords\\[0\\]\\.${field}\\)$`,
+      ),
     );
   });
 
@@ -136,7 +138,7 @@ describe('OTLP/JSON numbers', () => {
       items: [{ name: 'a' }],
       rejected: 1,
       message:
-        'resourceSpans[0].scopeSpans[0].spans[1].kind: an enum name that is not known; enums are numbers in OTLP/JSON',
+        '1 span rejected: an enum name that is not known; enums are numbers in OTLP/JSON (first: resourceSpans[0].scopeSpans[0].spans[1].kind)',
     });
   });
 
@@ -160,7 +162,9 @@ describe('OTLP/JSON numbers', () => {
     (text) => {
       const result = items('metrics', gauge(`{"asDouble":${text}}`));
       expect(result.rejected).toBe(1);
-      expect(result.message).toContain('metrics[0].gauge.dataPoints[0].asDouble: ');
+      expect(result.message).toContain(
+        '(first: resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[0].asDouble)',
+      );
     },
   );
 
@@ -257,7 +261,8 @@ describe('OTLP/JSON presence', () => {
 });
 
 describe('OTLP/JSON text', () => {
-  const repaired = 'invalid UTF-8 or a lone surrogate in a string was replaced by U+FFFD';
+  const repaired = (path: string) =>
+    `warning, 1 time: strings held invalid UTF-8 or lone surrogates: U+FFFD stands for each ill-formed part (first: ${path})`;
 
   it.each([
     ['"\\ud800x"', '\ufffdx', true],
@@ -273,7 +278,7 @@ describe('OTLP/JSON text', () => {
     expect(result).toEqual({
       items: [{ body: { stringValue: value } }],
       rejected: 0,
-      message: isRepaired ? repaired : '',
+      message: isRepaired ? repaired('resourceLogs[0].scopeLogs[0].logRecords[0].body.stringValue') : '',
     });
   });
 
@@ -291,7 +296,7 @@ describe('OTLP/JSON text', () => {
       const { request, message } = read('logs', json);
       const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) + (ending === '' ? '' : '\n');
       expect(request).toEqual({ resourceLogs: [{ schemaUrl: text }] });
-      expect(message).toBe(repaired);
+      expect(message).toBe(repaired('resourceLogs[0].schemaUrl'));
     }
   });
 

@@ -81,7 +81,7 @@ describe('OTLP/JSON wrong values and wrong bodies', () => {
       items: [{ name: 'm', gauge: { dataPoints: [{ asInt: '1' }, { asInt: '2' }] } }],
       rejected: 4,
       message:
-        'resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[1].asInt: expected a number or a decimal string',
+        '4 data points rejected: expected a number or a decimal string (first: resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[1].asInt)',
     });
   });
 
@@ -92,7 +92,7 @@ describe('OTLP/JSON wrong values and wrong bodies', () => {
     expect(result.items).toEqual([{ eventName: 'a' }, { eventName: 'b' }]);
     expect(result.rejected).toBe(2);
     expect(result.message).toBe(
-      'resourceLogs[0].scopeLogs[0].logRecords[1].attributes[0].value.arrayValue.values[0].kvlistValue.values[0].key: expected a string',
+      '2 log records rejected: expected a string (first: resourceLogs[0].scopeLogs[0].logRecords[1].attributes[0].value.arrayValue.values[0].kvlistValue.values[0].key)',
     );
   });
 
@@ -126,10 +126,10 @@ describe('OTLP/JSON wrong values and wrong bodies', () => {
     expect(read('logs', '{"foo":1}')).toEqual({
       request: {},
       rejected: 0,
-      message: 'the request holds no log records under a known key',
+      message: 'warning: the body is not empty, but no log record was found in it',
     });
     expect(read('metrics', '{"resourceMetrics":[]}').message).toBe(
-      'the request holds no data points under a known key',
+      'warning: the body is not empty, but no data point was found in it',
     );
     expect(read('traces', ' {} \n')).toEqual({ request: {}, ...clean });
   });

@@ -41,7 +41,7 @@ export class IdRows implements SegmentRows {
     this.pending = [];
   }
 
-  *encode(newBatchId: () => string): Generator<EncodedBatch, void, void> {
+  *encodeInSteps(newBatchId: () => string): Generator<EncodedBatch, void, void> {
     if (this.broken !== undefined) throw this.broken;
     for (const [placement, rows] of this.byPlacement) {
       yield {
@@ -68,9 +68,9 @@ export async function* encodeIdRecords(
     const own = record.header.ownBatches ? new IdRows('own') : undefined;
     (own ?? rows).write(record.body.readUInt32LE(0), record.header.placement);
     (own ?? rows).assign(index);
-    if (own !== undefined) yield* own.encode(newBatchId);
+    if (own !== undefined) yield* own.encodeInSteps(newBatchId);
   }
-  yield* rows.encode(newBatchId);
+  yield* rows.encodeInSteps(newBatchId);
 }
 
 export function header(fields: Partial<RecordHeader> = {}): RecordHeader {

@@ -116,7 +116,7 @@ async function* encodeRecords(
     rows.add(JSON.parse(record.body.toString()) as Request);
     rows.assign(index);
   }
-  yield* rows.encode(newBatchId);
+  yield* rows.encodeInSteps(newBatchId);
 }
 
 class TestRows implements SegmentRows {
@@ -134,7 +134,7 @@ class TestRows implements SegmentRows {
     this.added = [];
   }
 
-  *encode(newBatchId: () => string): Generator<EncodedBatch, void, void> {
+  *encodeInSteps(newBatchId: () => string): Generator<EncodedBatch, void, void> {
     for (const group of Map.groupBy(this.assigned, ({ rows }) => keyOf(rows)).values()) {
       const { table, partition: where, textBytes = 0 } = group[0]!.rows;
       const ids = group.flatMap(({ rows }) => rows.ids);
