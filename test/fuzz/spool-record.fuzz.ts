@@ -5,10 +5,11 @@ import { storeBody } from '../../src/ingest/spool/body.ts';
 import { MARK_BYTES } from '../../src/ingest/spool/format.ts';
 import { encodeRecord, readHead } from '../../src/ingest/spool/record.ts';
 import type { Random } from '../corpus/seeded-random.ts';
-import { type Fuzzer, fuzzer, mutate, promise } from './fuzzer.ts';
+import { type Fuzzer, fuzzer, promise } from './fuzzer.ts';
+import { mutate } from './mutate-bytes.ts';
 
 export function spoolRecordFuzzer(): Fuzzer {
-  return fuzzer('spool-record', (random) => {
+  return fuzzer('spool-record', ({ random, time }) => {
     const mark = random.bytes(MARK_BYTES);
     if (random.chance(0.1)) {
       const noise = Buffer.concat([random.chance(0.5) ? mark : Buffer.alloc(0), random.bytes(random.int(0, 300))]);
@@ -32,7 +33,7 @@ export function spoolRecordFuzzer(): Fuzzer {
     promise(torn.kind === 'torn', `a record cut at ${cut} of ${record.length} bytes is ${torn.kind}`);
 
     const injured = mutate(record, random);
-    const judged = readHead(injured, 0, injured.length, mark);
+    const judged = time(() => readHead(injured, 0, injured.length, mark));
     const sameHead = injured.subarray(0, headBytes).equals(record.subarray(0, headBytes));
     promise(judged.kind !== 'head' || sameHead, 'took an injured head');
     return judged.kind === 'head';
