@@ -11,22 +11,25 @@ import { loadPepper } from './accounts/key-file.ts';
 import { openTokenSource } from './accounts/store/token-source.ts';
 import { BackworkError, messageOf } from './base/errors.ts';
 import { loadKeyedHash } from './base/keyed-hash.ts';
-import { MIB } from './base/limits.ts';
+import { MIB, REFUSED_BODY_DRAIN_BYTES_MAX } from './base/limits.ts';
 import { takeLock } from './base/lock-file.ts';
 import { createLog, type Log } from './base/log.ts';
-import type { AcceptServer, RequestLog } from './ingest/accept/accept-server.ts';
+import { type AcceptDeps, type AcceptServer, MONOTONIC_CLOCK, type RequestLog } from './ingest/accept/accept-server.ts';
 import { createGrpcServer } from './ingest/accept/grpc-server.ts';
+import { createHints } from './ingest/accept/hints.ts';
 import { createHttpServer } from './ingest/accept/http-server.ts';
+import { TlsFiles } from './ingest/accept/tls-files.ts';
 import { openTokenTable } from './ingest/authenticate/token-table.ts';
 import { BuilderPool } from './ingest/convert/builder-pool.ts';
 import { BuilderSet } from './ingest/convert/builders.ts';
 import { CONVERTER_VERSION } from './ingest/convert/convert.ts';
 import { encodeRecords } from './ingest/convert/reconvert.ts';
+import type { RequestPath } from './ingest/messages.ts';
 import { createPipeline } from './ingest/pipeline.ts';
 import { realSpoolFiles } from './ingest/spool/spool-files.ts';
 import { openSpool, type Spool } from './ingest/spool/writer.ts';
 import type { ChildMessage, SupervisorMessage } from './process-messages.ts';
-import { loadSettings, spoolReserveBytes } from './settings/load-settings.ts';
+import { corsOrigins, loadSettings, otlpTlsPaths, spoolReserveBytes } from './settings/load-settings.ts';
 import type { Settings } from './settings/settings.ts';
 
 /** How often the supervisor hears whether a request sent now would be accepted. */
@@ -49,6 +52,7 @@ try {
 
 async function run(): Promise<void> {
   const spoolDir = join(settings.dataDir, 'spool', String(workerIndex));
+  const tls = await openTls();
   const spool = await open(spoolDir);
   const pepper = loadPepper(settings.dataDir);
   const tokens = await openTokenTable({
@@ -62,17 +66,17 @@ async function run(): Promise<void> {
     tokens,
     spool,
     inFlightBytesMax: settings.inFlightMib * MIB,
+    bodyBytesMax: settings.bodyMib * MIB,
     nowMs: Date.now,
   });
-  const onFault = (error: unknown): void =>
-    log.error({ reason: messageOf(error), stack: stackOf(error) }, 'a fault of ours');
-  const deps = { path, log: requestLog(settings, log), onFault };
+  const deps = acceptDeps(path, () => spool.refusal(0) === undefined, tls);
   const grpc = createGrpcServer(deps);
   const http = createHttpServer(deps);
   const ports = await listen(grpc, http);
   const reporting = setInterval(() => reportAccepting(spool), ACCEPTING_INTERVAL_MS);
   onStop(async () => {
     clearInterval(reporting);
+    tls?.close();
     send({ type: 'accepting', accepting: false, reason: 'shutting down' });
     await Promise.all([grpc.drain(), http.drain()]);
     await spool.close();
@@ -80,6 +84,35 @@ async function run(): Promise<void> {
   });
   send({ type: 'ready', ports });
   reportAccepting(spool);
+}
+
+/** What both ports are made with. */
+function acceptDeps(path: RequestPath, isServing: () => boolean, tls: TlsFiles | undefined): AcceptDeps {
+  const bodyBytesMax = settings.bodyMib * MIB;
+  return {
+    path,
+    log: requestLog(settings, log),
+    corsOrigins: corsOrigins(settings),
+    limits: {
+      bodyBytesMax,
+      // A client whose body is over the limit by less than the limit again still gets to see the refusal.
+      refusedDrainBytesMax: Math.max(REFUSED_BODY_DRAIN_BYTES_MAX, 2 * bodyBytesMax),
+    },
+    onFault: (error) => log.error({ reason: messageOf(error), stack: stackOf(error) }, 'a fault of ours'),
+    hint: createHints({
+      nowMs: () => MONOTONIC_CLOCK.nowMs(),
+      say: (kind, message, unsaid) => log.warn({ hint: kind, unsaid }, message),
+    }),
+    isServing,
+    ...(tls === undefined ? {} : { tls }),
+  };
+}
+
+/** undefined: the ports are plain text. Throws `bad-setting` when the files cannot be served. */
+async function openTls(): Promise<TlsFiles | undefined> {
+  const paths = otlpTlsPaths(settings);
+  if (paths === undefined) return undefined;
+  return TlsFiles.open({ paths, log, nowMs: Date.now, warnsOfExpiry: workerIndex === 0 });
 }
 
 /** Takes the spool's lock, recovers what an earlier process left, opens a segment. */

@@ -9,10 +9,14 @@ export const MIB = 1024 * KIB;
 
 // --- what a client may send (OTLP 1.11; reference otlp.md G7, H11, E11) ---
 
-/** Largest body, as sent and as inflated: the specification's recommendation. */
+/** Largest body, as sent and as inflated: the specification's recommendation, and the default of BACKWORK_BODY_MIB. */
 export const BODY_BYTES_MAX = 64 * MIB;
+/** What that setting may be at most: half of what a spool record can hold (ingest/spool/format.ts). */
+export const BODY_BYTES_MAX_SETTABLE = 2 * BODY_BYTES_MAX;
 /** Reserved for a body of unknown length; the reservation grows as the body is read and inflated. */
 export const BODY_BYTES_UNKNOWN = MIB;
+/** A body that is not whole by then gives back what it reserved and does not hold, when others need it: most take 1 ms. */
+export const SLOW_BODY_MS = 500;
 /** A refused client may go on sending this much before its connection is closed: it must see the refusal first. */
 export const REFUSED_BODY_DRAIN_BYTES_MAX = 2 * BODY_BYTES_MAX;
 export const REFUSED_BODY_DRAIN_MS_MAX = 10_000;
@@ -40,6 +44,8 @@ export const UNSLICED_ROW_BYTES_MAX = 8 * MIB;
 /** Input bytes, and bytes of rows, between two turns of the event loop. */
 export const SLICE_BYTES = MIB / 2;
 export const SLICE_ROW_BYTES = 4 * MIB;
+/** Items between two turns: the smallest cost 2.7 µs each, so 6 ms. */
+export const SLICE_ITEMS = 2_048;
 
 // --- segments and batches (architecture section 3.6, 3.7) ---
 
@@ -68,6 +74,9 @@ export const GRPC_STREAMS_MAX = 1_000;
 /** Receive windows: what a peer may send unread. 64 KiB, the default, is slow for batches of MiBs. */
 export const GRPC_STREAM_WINDOW_BYTES = MIB;
 export const GRPC_CONNECTION_WINDOW_BYTES = 8 * MIB;
+/** A health request names a service; those of one connection that are watched at once. */
+export const HEALTH_REQUEST_BYTES_MAX = 4 * KIB;
+export const HEALTH_WATCHES_MAX = 16;
 /** PING and SETTINGS frames of one connection; a client needs a few, a flood has more. */
 export const GRPC_CONTROL_FRAMES_PER_SECOND_MAX = 500;
 /** A gRPC connection without a call is closed after this. */

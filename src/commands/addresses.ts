@@ -2,12 +2,19 @@
 import { createServer, type ListenOptions } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackworkError } from '../base/errors.ts';
+import { otlpTlsPaths } from '../settings/load-settings.ts';
+import type { Settings } from '../settings/settings.ts';
 
 /** `http://host:port` that a client on this machine can use, also where the address means all of them. */
-export function localUrl(host: string, port: number): string {
-  if (host === '0.0.0.0') return `http://127.0.0.1:${port}`;
-  if (host === '::') return `http://[::1]:${port}`;
-  return host.includes(':') ? `http://[${host}]:${port}` : `http://${host}:${port}`;
+export function localUrl(host: string, port: number, scheme: 'http' | 'https' = 'http'): string {
+  if (host === '0.0.0.0') return `${scheme}://127.0.0.1:${port}`;
+  if (host === '::') return `${scheme}://[::1]:${port}`;
+  return host.includes(':') ? `${scheme}://[${host}]:${port}` : `${scheme}://${host}:${port}`;
+}
+
+/** The same for an OTLP port: `https` where it speaks TLS. The certificate may be for other names than this one. */
+export function otlpUrl(settings: Settings, port: number): string {
+  return localUrl(settings.otlpHost, port, otlpTlsPaths(settings) === undefined ? 'http' : 'https');
 }
 
 /** A port and the setting that names it, for the line that says it is busy. */

@@ -1,7 +1,7 @@
 /** What `serve` prints on stdout when it is ready. The token stands here once and in no log. */
 import { relative } from 'node:path';
 import type { Settings } from '../settings/settings.ts';
-import { localUrl } from './addresses.ts';
+import { localUrl, otlpUrl } from './addresses.ts';
 import { engineLoginPath } from './data-directory.ts';
 import type { ServicePorts } from './service.ts';
 
@@ -20,14 +20,14 @@ const BACKWORK = 'npm run -s backwork --';
 
 /** Endpoints, then the token with a line that tries it, or how to make another. Ends with a line end. */
 export function announcement({ settings, dataDir, ports, token, nowMs }: Announcement): string {
-  const http = localUrl(settings.otlpHost, ports.http);
+  const http = otlpUrl(settings, ports.http);
   const engine =
     ports.engine === undefined
       ? 'the server of BACKWORK_CLICKHOUSE_URL'
       : `http://127.0.0.1:${ports.engine}  (user and password: ${readable(engineLoginPath(dataDir))})`;
   return [
     '',
-    `  OTLP/gRPC   ${localUrl(settings.otlpHost, ports.grpc)}`,
+    `  OTLP/gRPC   ${otlpUrl(settings, ports.grpc)}`,
     `  OTLP/HTTP   ${http}`,
     `  API         ${localUrl(settings.apiHost, ports.api)}`,
     `  ClickHouse  ${engine}`,

@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { isLocked } from '../base/lock-file.ts';
 import { MIB } from '../base/limits.ts';
-import { spoolReserveBytes } from '../settings/load-settings.ts';
+import { daysLeft, EXPIRY_WARNING_DAYS, readTlsFiles } from '../ingest/accept/tls-files.ts';
+import { otlpTlsPaths, spoolReserveBytes } from '../settings/load-settings.ts';
 import { SETTINGS, type Settings } from '../settings/settings.ts';
 import { localUrl, type NamedPort, portProblem } from './addresses.ts';
 import { engineLoginPath, lockPath, readServiceState, type ServiceState } from './data-directory.ts';
@@ -87,6 +88,24 @@ export function checkDisk(settings: Settings, dataDir: string): Finding {
   if (freeBytes < reserveBytes) return { level: 'problem', subject: 'disk', found: `${found}: it refuses now`, mend };
   if (freeBytes < 2 * reserveBytes) return { level: 'warn', subject: 'disk', found, mend };
   return { level: 'ok', subject: 'disk', found };
+}
+
+/** Of the OTLP ports; none when they are plain text. */
+export function checkCertificate(settings: Settings, nowMs: number): Finding[] {
+  const subject = 'certificate';
+  const paths = otlpTlsPaths(settings);
+  if (paths === undefined) return [];
+  try {
+    const material = readTlsFiles(paths);
+    const days = daysLeft(material, nowMs);
+    const found = `${paths.certFile}, until ${new Date(material.expiresMs).toISOString().slice(0, 10)} (${days} days)`;
+    const mend = 'renew it; a running service takes the new files over by itself';
+    if (days < 0) return [{ level: 'problem', subject, found: `${found}: it has expired`, mend }];
+    return [days < EXPIRY_WARNING_DAYS ? { level: 'warn', subject, found, mend } : { level: 'ok', subject, found }];
+  } catch (error) {
+    const mend = 'the service does not start with it; while it runs, it goes on with what it has read before';
+    return [{ level: 'problem', subject, found: messageOf(error), mend }];
+  }
 }
 
 export function findService(dataDir: string): RunningService {

@@ -9,6 +9,7 @@ import { TOKEN_VARIABLE } from './children.ts';
 import { type CommandContext, readArguments } from './command.ts';
 import { readEngineLogin, storeTarget } from './data-directory.ts';
 import {
+  checkCertificate,
   checkDataDirectory,
   checkDisk,
   checkPlatform,
@@ -55,6 +56,7 @@ async function* examine(context: CommandContext, withToken: boolean): AsyncGener
   const embedded = settings.clickhouseUrl === '';
   yield checkPlatform(embedded);
   yield { level: 'ok', subject: 'settings', found: 'all valid' };
+  yield* checkCertificate(settings, Date.now());
   const dataDir = resolve(settings.dataDir);
   const directory = checkDataDirectory(dataDir);
   yield* directory;

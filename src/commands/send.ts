@@ -9,7 +9,7 @@ import { randomInt } from 'node:crypto';
 import { resolve } from 'node:path';
 import { BackworkError } from '../base/errors.ts';
 import type { Signal } from '../ingest/messages.ts';
-import { localUrl } from './addresses.ts';
+import { otlpUrl } from './addresses.ts';
 import { TOKEN_VARIABLE } from './children.ts';
 import { type CommandContext, readArguments, UsageError } from './command.ts';
 import { readServiceState } from './data-directory.ts';
@@ -131,7 +131,7 @@ function endpointOf(text: string): URL {
 function ownEndpoint(protocol: Protocol, { settings }: CommandContext): URL {
   const running = readServiceState(resolve(settings.dataDir))?.ports;
   const port = running?.[protocol] ?? (protocol === 'grpc' ? settings.otlpGrpcPort : settings.otlpHttpPort);
-  return new URL(localUrl(settings.otlpHost, port));
+  return new URL(otlpUrl(settings, port));
 }
 
 function tableLine(...cells: readonly (string | number)[]): string {

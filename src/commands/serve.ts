@@ -12,7 +12,7 @@ import { type ApiServer, createApi, serveApi } from '../api/app.ts';
 import { BackworkError } from '../base/errors.ts';
 import { takeLock } from '../base/lock-file.ts';
 import { createLog, type Log } from '../base/log.ts';
-import { isLoopback } from '../settings/load-settings.ts';
+import { isLoopback, otlpTlsPaths } from '../settings/load-settings.ts';
 import { SETTINGS, type Settings } from '../settings/settings.ts';
 import { cannotListen, canSharePorts, portBusy, requireFree } from './addresses.ts';
 import { announcement, tokenText } from './announce.ts';
@@ -43,6 +43,7 @@ export async function run(args: readonly string[], context: CommandContext): Pro
   readArguments(args, {}, 'serve');
   const { settings } = context;
   requirePlatform(settings.clickhouseUrl === '');
+  await requireTlsFiles(settings);
   const log = createLog('main', settings.logLevel);
   const dataDir = createDataDirectory(settings.dataDir);
   const lock = await takeDataDirectory(dataDir);
@@ -165,6 +166,14 @@ async function takeDataDirectory(dataDir: string) {
   }
 }
 
+/** Throws `bad-setting` naming the file that cannot be served; the ingest processes read them again. */
+async function requireTlsFiles(settings: Settings): Promise<void> {
+  const paths = otlpTlsPaths(settings);
+  if (paths === undefined) return;
+  const { readTlsFiles } = await import('../ingest/accept/tls-files.ts');
+  readTlsFiles(paths);
+}
+
 /** The API's port is missing here: it is taken, not tried. */
 async function requireFreePorts(settings: Settings): Promise<void> {
   const { otlpHost: host } = settings;
@@ -177,11 +186,14 @@ async function requireFreePorts(settings: Settings): Promise<void> {
 /** BACKWORK_REQUIRE_TLS=1 refuses the same when the settings are loaded. */
 function warnOfPlainText(settings: Settings, log: Log): void {
   for (const name of ['otlpHost', 'apiHost'] as const) {
-    if (isLoopback(settings[name])) continue;
+    const tls = name === 'otlpHost' && otlpTlsPaths(settings) !== undefined;
+    if (tls || isLoopback(settings[name])) continue;
     const setting = SETTINGS[name].env;
     log.warn(
       { setting },
-      'plain text on an address that is not loopback: tokens can be read on the way; use a TLS proxy',
+      name === 'otlpHost'
+        ? `plain text on an address that is not loopback: tokens can be read on the way; set ${SETTINGS.otlpTlsCertFile.env} and ${SETTINGS.otlpTlsKeyFile.env}`
+        : 'plain text on an address that is not loopback: what the API says can be read on the way; use a TLS proxy',
     );
   }
 }

@@ -13,10 +13,10 @@
  * Converting and appending happen without an await in between, so a record and its rows always belong to the same segment.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { retryLater } from '../base/errors.ts';
-import { BODY_BYTES_UNKNOWN, ERROR_MESSAGE_BYTES_MAX, SLICED_BODY_BYTES } from '../base/limits.ts';
+import { BODY_BYTES_UNKNOWN, ERROR_MESSAGE_BYTES_MAX, SLICE_BYTES, SLICED_BODY_BYTES } from '../base/limits.ts';
 import { expiresOnDay } from '../tables/retention.ts';
 import type { TokenTable } from './authenticate/token-table.ts';
+import { ByteBudget, type Reservation } from './byte-budget.ts';
 import type { BuilderSet } from './convert/builders.ts';
 import { ConverterPool, convertNow, convertSliced } from './convert/convert.ts';
 import { type JsonConverted, jsonToProtobuf, jsonToProtobufInSlices } from './convert/otlp-json.ts';
@@ -40,6 +40,8 @@ export interface PipelineDeps {
   readonly spool: Spool<BuilderSet>;
   /** Bodies in memory, over all requests of this process. */
   readonly inFlightBytesMax: number;
+  /** One body, as the ports let it in; of JSON also as protobuf. */
+  readonly bodyBytesMax: number;
   /** Wall clock: ReceivedAt, and from it the expiry. */
   readonly nowMs: () => number;
 }
@@ -60,8 +62,8 @@ export function createPipeline(deps: PipelineDeps): RequestPath {
     const bytes = head.bodyBytesDeclared ?? BODY_BYTES_UNKNOWN;
     const refusal = deps.spool.refusal(bytes);
     if (refusal !== undefined) throw refusal;
-    inFlight.take(bytes);
-    return new AdmittedRequest(deps, inFlight, converters, tenant, head, bytes);
+    const reservation = inFlight.open(bytes);
+    return new AdmittedRequest(deps, inFlight, converters, tenant, head, reservation);
   }
 }
 
@@ -71,7 +73,7 @@ class AdmittedRequest implements Admission {
   readonly #inFlight: ByteBudget;
   readonly #converters: ConverterPool;
   readonly #head: RequestHead;
-  #reservedBytes: number;
+  readonly #reservation: Reservation;
   #answered: (() => void) | undefined;
 
   constructor(
@@ -80,25 +82,22 @@ class AdmittedRequest implements Admission {
     converters: ConverterPool,
     tenant: Tenant,
     head: RequestHead,
-    reservedBytes: number,
+    reservation: Reservation,
   ) {
     this.#deps = deps;
     this.#inFlight = inFlight;
     this.#converters = converters;
     this.tenant = tenant;
     this.#head = head;
-    this.#reservedBytes = reservedBytes;
+    this.#reservation = reservation;
   }
 
   reserve(bytes: number): void {
-    if (bytes <= this.#reservedBytes) return;
-    this.#inFlight.take(bytes - this.#reservedBytes);
-    this.#reservedBytes = bytes;
+    this.#inFlight.hold(this.#reservation, bytes);
   }
 
   release(answerSent: boolean): void {
-    this.#inFlight.give(this.#reservedBytes);
-    this.#reservedBytes = 0;
+    this.#inFlight.close(this.#reservation);
     if (answerSent) this.#answered?.();
   }
 
@@ -118,8 +117,9 @@ class AdmittedRequest implements Admission {
 
   async #readJson(body: Buffer): Promise<JsonConverted> {
     const { signal } = this.#head;
-    if (body.length <= SLICED_BODY_BYTES) return jsonToProtobuf(signal, body);
-    const steps = jsonToProtobufInSlices(signal, body);
+    const { bodyBytesMax } = this.#deps;
+    if (body.length <= SLICED_BODY_BYTES) return jsonToProtobuf(signal, body, bodyBytesMax);
+    const steps = jsonToProtobufInSlices(signal, body, SLICE_BYTES, bodyBytesMax);
     for (;;) {
       const step = steps.next();
       if (step.done === true) return step.value;
@@ -180,27 +180,6 @@ class AdmittedRequest implements Admission {
     const { durable, answered } = this.#deps.spool.append(header, stored, ownRows);
     this.#answered = answered;
     return durable;
-  }
-}
-
-/** Bytes of bodies in memory; being full is a refusal that the client is told to try again. */
-class ByteBudget {
-  readonly #bytesMax: number;
-  #bytes = 0;
-
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
-  }
-
-  take(bytes: number): void {
-    if (this.#bytes + bytes > this.#bytesMax) {
-      throw retryLater('overloaded', `bodies in flight are at their limit of ${this.#bytesMax} bytes`);
-    }
-    this.#bytes += bytes;
-  }
-
-  give(bytes: number): void {
-    this.#bytes -= bytes;
   }
 }
 

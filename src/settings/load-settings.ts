@@ -56,6 +56,23 @@ export function spoolReserveBytes(
   return Math.max(segmentsBytes, Math.min(Math.floor(diskBytes / 20), 2_048 * MIB));
 }
 
+/** The files of the OTLP ports' TLS; undefined when they are plain text. */
+export function otlpTlsPaths(
+  settings: Pick<Settings, 'otlpTlsCertFile' | 'otlpTlsKeyFile' | 'otlpTlsClientCaFile'>,
+): { readonly certFile: string; readonly keyFile: string; readonly clientCaFile: string | undefined } | undefined {
+  const { otlpTlsCertFile: certFile, otlpTlsKeyFile: keyFile, otlpTlsClientCaFile: clientCa } = settings;
+  if (certFile === '') return undefined;
+  return { certFile, keyFile, clientCaFile: clientCa === '' ? undefined : clientCa };
+}
+
+/** BACKWORK_CORS_ORIGINS one by one. */
+export function corsOrigins(settings: Pick<Settings, 'corsOrigins'>): string[] {
+  return settings.corsOrigins
+    .split(',')
+    .map((origin) => origin.trim())
+    .filter((origin) => origin !== '');
+}
+
 /** The table as text for `--help`. */
 export function settingsHelp(): string {
   const rows = entries().map(([, setting]) => `  ${setting.env} (${defaultText(setting)})\n      ${setting.meaning}\n`);
@@ -155,10 +172,17 @@ function relationProblems(settings: Settings, wrong: ReadonlySet<string>): strin
       problems.push(
         line(SETTINGS[name], host, 'must be an IP address or a host name, without scheme, port or brackets'),
       );
-    } else if (settings.requireTls && !isLoopback(host)) {
-      const why =
-        'is not loopback and would be plain text, which BACKWORK_REQUIRE_TLS=1 refuses; TLS does not exist yet';
-      problems.push(line(SETTINGS[name], host, `${why}: use 127.0.0.1 behind a proxy that ends TLS`));
+    } else if (
+      settings.requireTls &&
+      !isLoopback(host) &&
+      !(name === 'otlpHost' && otlpTlsPaths(settings) !== undefined)
+    ) {
+      const why = 'is not loopback and would be plain text, which BACKWORK_REQUIRE_TLS=1 refuses';
+      const mend =
+        name === 'otlpHost'
+          ? `set ${SETTINGS.otlpTlsCertFile.env} and ${SETTINGS.otlpTlsKeyFile.env}, or use 127.0.0.1`
+          : 'the API has no TLS yet, use 127.0.0.1';
+      problems.push(line(SETTINGS[name], host, `${why}: ${mend} behind a proxy that ends TLS`));
     }
   }
   if (settings.accountsUrl !== '') {
@@ -168,7 +192,39 @@ function relationProblems(settings: Settings, wrong: ReadonlySet<string>): strin
   if (settings.clickhouseUrl !== '' && !URL.canParse(settings.clickhouseUrl)) {
     problems.push(line(SETTINGS.clickhouseUrl, settings.clickhouseUrl, `must be: ${SETTINGS.clickhouseUrl.meaning}`));
   }
-  return [...problems, ...portProblems(settings, wrong)];
+  if (settings.bodyMib > settings.inFlightMib && !wrong.has('bodyMib') && !wrong.has('inFlightMib')) {
+    const why = `must be at most ${SETTINGS.inFlightMib.env} (${settings.inFlightMib} MiB), or no such body fits in memory`;
+    problems.push(line(SETTINGS.bodyMib, settings.bodyMib, why));
+  }
+  return [...problems, ...tlsProblems(settings), ...corsProblems(settings), ...portProblems(settings, wrong)];
+}
+
+/** The files themselves are read when the service starts: here is no disk. */
+function tlsProblems(settings: Settings): string[] {
+  const { otlpTlsCertFile: cert, otlpTlsKeyFile: key, otlpTlsClientCaFile: clientCa } = settings;
+  const problems: string[] = [];
+  const needs = (setting: Setting, value: string, other: Setting): void => {
+    problems.push(line(setting, value, `needs ${other.env} as well`));
+  };
+  if (cert !== '' && key === '') needs(SETTINGS.otlpTlsCertFile, cert, SETTINGS.otlpTlsKeyFile);
+  if (key !== '' && cert === '') needs(SETTINGS.otlpTlsKeyFile, key, SETTINGS.otlpTlsCertFile);
+  if (clientCa !== '' && cert === '') needs(SETTINGS.otlpTlsClientCaFile, clientCa, SETTINGS.otlpTlsCertFile);
+  return problems;
+}
+
+/** As browsers write an origin: scheme, host, port; no path, no capitals. `*.` stands for one label or more. */
+const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?)(:\d{1,5})?$/;
+/** Browsers leave these out, so an origin that names one would never be met. */
+const DEFAULT_PORT = /^(http:.*:80|https:.*:443)$/;
+
+function corsProblems(settings: Settings): string[] {
+  const wrong = corsOrigins(settings).filter(
+    (origin) => origin !== '*' && (!ORIGIN.test(origin) || DEFAULT_PORT.test(origin)),
+  );
+  return wrong.map((origin) => {
+    const form = 'like https://app.example.com, in lower case, without path, slash at the end or default port';
+    return line(SETTINGS.corsOrigins, origin, `must be an origin as browsers send it, ${form}`);
+  });
 }
 
 function portProblems(settings: Settings, wrong: ReadonlySet<string>): string[] {

@@ -2,6 +2,7 @@
  * Every setting, once: the environment variable, its type, default, unit, meaning, and whether it is a secret. The
  * `Settings` type, the check, `--help` and the table in the README come from this list (architecture section 8).
  */
+import { BODY_BYTES_MAX, BODY_BYTES_MAX_SETTABLE, MIB } from '../base/limits.ts';
 
 interface Described {
   /** Environment variable. */
@@ -50,6 +51,33 @@ export const SETTINGS = {
   },
   otlpGrpcPort: { ...PORT, env: 'BACKWORK_OTLP_GRPC_PORT', default: 4317, meaning: 'Port of OTLP/gRPC.' },
   otlpHttpPort: { ...PORT, env: 'BACKWORK_OTLP_HTTP_PORT', default: 4318, meaning: 'Port of OTLP/HTTP.' },
+  otlpTlsCertFile: {
+    env: 'BACKWORK_OTLP_TLS_CERT_FILE',
+    type: 'text',
+    default: '',
+    meaning:
+      'PEM file of the certificate (and its chain) of both OTLP ports, which then speak TLS 1.2 or 1.3 only; a changed file is taken over without a restart. Empty is plain text.',
+  },
+  otlpTlsKeyFile: {
+    env: 'BACKWORK_OTLP_TLS_KEY_FILE',
+    type: 'text',
+    default: '',
+    meaning: 'PEM file of the private key that belongs to the certificate, not encrypted.',
+  },
+  otlpTlsClientCaFile: {
+    env: 'BACKWORK_OTLP_TLS_CLIENT_CA_FILE',
+    type: 'text',
+    default: '',
+    meaning:
+      'PEM file of certificate authorities; when set, a client of OTLP must show a certificate that one of them signed (mutual TLS).',
+  },
+  corsOrigins: {
+    env: 'BACKWORK_CORS_ORIGINS',
+    type: 'text',
+    default: '',
+    meaning:
+      'Origins whose web pages may send OTLP/HTTP, separated by commas: https://app.example.com, https://*.example.com for all below it, or * for any. Empty: none.',
+  },
   apiHost: {
     env: 'BACKWORK_API_HOST',
     type: 'text',
@@ -97,6 +125,15 @@ export const SETTINGS = {
     min: 0,
     max: 10_000,
     meaning: 'Organizations that get partitions of their own; by default 8 embedded, 100 with a server.',
+  },
+  bodyMib: {
+    env: 'BACKWORK_BODY_MIB',
+    type: 'number',
+    default: BODY_BYTES_MAX / MIB,
+    min: 1,
+    max: BODY_BYTES_MAX_SETTABLE / MIB,
+    unit: 'MiB',
+    meaning: 'Largest body of a request, as sent and as inflated, over gRPC and HTTP; more is refused for good.',
   },
   inFlightMib: {
     env: 'BACKWORK_IN_FLIGHT_MIB',

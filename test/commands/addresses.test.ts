@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { canSharePorts, localUrl, requireFree } from '../../src/commands/addresses.ts';
+import { canSharePorts, localUrl, otlpUrl, requireFree } from '../../src/commands/addresses.ts';
+import { loadSettings } from '../../src/settings/load-settings.ts';
 
 const servers: Server[] = [];
 afterEach(async () => {
@@ -19,6 +20,12 @@ test('a URL is one that a client on this machine can use', () => {
   expect(localUrl('0.0.0.0', 1)).toBe('http://127.0.0.1:1');
   expect(localUrl('::', 1)).toBe('http://[::1]:1');
   expect(localUrl('fe80::1', 1)).toBe('http://[fe80::1]:1');
+});
+
+test('an OTLP port with TLS has an https URL', () => {
+  expect(otlpUrl(loadSettings({}), 1)).toBe('http://127.0.0.1:1');
+  const env = { BACKWORK_OTLP_TLS_CERT_FILE: 'c', BACKWORK_OTLP_TLS_KEY_FILE: 'k', BACKWORK_OTLP_HOST: '0.0.0.0' };
+  expect(otlpUrl(loadSettings(env), 1)).toBe('https://127.0.0.1:1');
 });
 
 test('a busy port is refused in one line that names port and setting', async () => {

@@ -10,7 +10,9 @@ import { type LockFile, takeLock } from '../../src/base/lock-file.ts';
 import { makeToken } from '../../src/base/token-format.ts';
 import { run } from '../../src/commands/doctor.ts';
 import { engineLogin, lockPath, writeServiceState } from '../../src/commands/data-directory.ts';
+import { checkCertificate } from '../../src/commands/doctor-machine.ts';
 import { loadSettings } from '../../src/settings/load-settings.ts';
+import { certificatePath, keyPath } from '../support/certificates.ts';
 import { Workplace } from './run-main.ts';
 
 let place: Workplace;
@@ -216,4 +218,26 @@ test('a token of another installation is unknown here', async () => {
   const { code, output } = await doctor(['--token'], { BACKWORK_TOKEN: token });
   expect(code).toBe(1);
   expect(output).toMatch(/^problem +token +\w{12}: unknown here -> make another: npm run -s backwork -- token create/m);
+});
+
+test('the certificate of the OTLP ports is looked at: until when, and whether it can be served', async () => {
+  await firstStart();
+  const good = {
+    BACKWORK_OTLP_TLS_CERT_FILE: certificatePath('server-1'),
+    BACKWORK_OTLP_TLS_KEY_FILE: keyPath('server-1'),
+  };
+  expect((await doctor()).output).not.toContain('certificate');
+  expect((await doctor([], good)).output).toMatch(
+    /^ok +certificate +\S+server-1\.crt, until 2120-01-01 \(\d+ days\)$/m,
+  );
+  const bad = await doctor([], { ...good, BACKWORK_OTLP_TLS_KEY_FILE: keyPath('server-2') });
+  expect(bad.code).toBe(1);
+  expect(bad.output).toMatch(
+    /^problem +certificate +TLS private key file \S+: is not the key of .* -> the service does/m,
+  );
+  const settings = loadSettings(good);
+  const levels = [14, 13, -1].map(
+    (days) => checkCertificate(settings, Date.UTC(2120, 0, 1) - days * 86_400_000)[0]?.level,
+  );
+  expect(levels).toEqual(['ok', 'warn', 'problem']);
 });

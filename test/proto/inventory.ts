@@ -62,6 +62,10 @@ ExportLogsServiceRequest: 1 resource_logs ResourceLogs rep
 ExportLogsServiceResponse: 1 partial_success ExportLogsPartialSuccess
 ExportLogsPartialSuccess: 1 rejected_log_records int64; 2 error_message string`,
 
+  'grpc.health.v1': `
+HealthCheckRequest: 1 service string
+HealthCheckResponse: 1 status ServingStatus`,
+
   'google.rpc': `
 Status: 1 code int32; 2 message string; 3 details Any rep
 RetryInfo: 1 retry_delay Duration
@@ -86,5 +90,6 @@ export const ENUMS: Readonly<Record<string, string>> = {
   LogRecordFlags: 'LOG_RECORD_FLAGS_DO_NOT_USE 0, LOG_RECORD_FLAGS_TRACE_FLAGS_MASK 255',
   AggregationTemporality:
     'AGGREGATION_TEMPORALITY_UNSPECIFIED 0, AGGREGATION_TEMPORALITY_DELTA 1, AGGREGATION_TEMPORALITY_CUMULATIVE 2',
+  ServingStatus: 'UNKNOWN 0, SERVING 1, NOT_SERVING 2, SERVICE_UNKNOWN 3',
   DataPointFlags: 'DATA_POINT_FLAGS_DO_NOT_USE 0, DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK 1',
 };

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { BackworkError } from '../../src/base/errors.ts';
-import { loadSettings, settingsHelp, settingsMarkdown, spoolReserveBytes } from '../../src/settings/load-settings.ts';
+import {
+  corsOrigins,
+  loadSettings,
+  otlpTlsPaths,
+  settingsHelp,
+  settingsMarkdown,
+  spoolReserveBytes,
+} from '../../src/settings/load-settings.ts';
 import { SETTINGS } from '../../src/settings/settings.ts';
 
 const MACHINE = { cores: 2, memoryMib: 4_096 };
@@ -25,6 +32,10 @@ describe('settings', () => {
       otlpHost: '127.0.0.1',
       otlpGrpcPort: 4317,
       otlpHttpPort: 4318,
+      otlpTlsCertFile: '',
+      otlpTlsKeyFile: '',
+      otlpTlsClientCaFile: '',
+      corsOrigins: '',
       apiHost: '127.0.0.1',
       apiPort: 8080,
       enginePort: 8123,
@@ -32,6 +43,7 @@ describe('settings', () => {
       workers: 1,
       retentionDays: 30,
       ownPlacementsMax: 8,
+      bodyMib: 64,
       inFlightMib: 256,
       segmentMib: 64,
       segmentMs: 1_000,
@@ -105,8 +117,40 @@ describe('settings', () => {
     [
       'a plain address where TLS is required',
       { BACKWORK_REQUIRE_TLS: '1', BACKWORK_OTLP_HOST: '0.0.0.0' },
-      /^ {2}BACKWORK_OTLP_HOST=0\.0\.0\.0: .*TLS does not exist yet/,
+      /^ {2}BACKWORK_OTLP_HOST=0\.0\.0\.0: .*set BACKWORK_OTLP_TLS_CERT_FILE and BACKWORK_OTLP_TLS_KEY_FILE/,
     ],
+    [
+      'a plain API where TLS is required, though OTLP has it',
+      {
+        BACKWORK_REQUIRE_TLS: '1',
+        BACKWORK_OTLP_HOST: '::',
+        BACKWORK_API_HOST: '::',
+        BACKWORK_OTLP_TLS_CERT_FILE: 'c',
+        BACKWORK_OTLP_TLS_KEY_FILE: 'k',
+      },
+      /^ {2}BACKWORK_API_HOST=::: .*the API has no TLS yet/,
+    ],
+    ['a certificate without a key', { BACKWORK_OTLP_TLS_CERT_FILE: 'c' }, /CERT_FILE=c: needs BACKWORK_OTLP_TLS_KEY/],
+    ['a key without a certificate', { BACKWORK_OTLP_TLS_KEY_FILE: 'k' }, /KEY_FILE=k: needs BACKWORK_OTLP_TLS_CERT/],
+    ['a client CA without TLS', { BACKWORK_OTLP_TLS_CLIENT_CA_FILE: 'a' }, /CA_FILE=a: needs BACKWORK_OTLP_TLS_CERT/],
+    [
+      'a body that does not fit what may be in flight',
+      { BACKWORK_BODY_MIB: '65', BACKWORK_IN_FLIGHT_MIB: '64' },
+      /^ {2}BACKWORK_BODY_MIB=65: must be at most BACKWORK_IN_FLIGHT_MIB \(64 MiB\)/,
+    ],
+    ['a body of nothing', { BACKWORK_BODY_MIB: '0' }, /1 to 128 MiB$/],
+    ...[
+      'https://a.example/',
+      'a.example',
+      'https://A.example',
+      'https://a.*.example',
+      'https://a.example:443',
+      'null',
+    ].map((origin): [string, Record<string, string>, RegExp] => [
+      `the origin ${origin}`,
+      { BACKWORK_CORS_ORIGINS: `https://good.example, ${origin}` },
+      /^ {2}BACKWORK_CORS_ORIGINS=(?!https:\/\/good).*must be an origin as browsers send it/,
+    ]),
     ['a typo', { BACKWORK_WORKER: '2' }, /^ {2}BACKWORK_WORKER: unknown .* BACKWORK_WORKERS$/],
     ['a typo far from all', { BACKWORK_DATA: 'x' }, /BACKWORK_DATA: unknown .* BACKWORK_DATA_DIR$/],
   ])('refuse %s', (_what, env, line) => {
@@ -120,6 +164,23 @@ describe('settings', () => {
     expect(problems(loopback)).toEqual([]);
     expect(problems({ BACKWORK_OTLP_GRPC_PORT: '0', BACKWORK_OTLP_HTTP_PORT: '0' })).toEqual([]);
     expect(problems({ BACKWORK_CLICKHOUSE_URL: 'http://db:8123', BACKWORK_API_PORT: '8123' })).toEqual([]);
+  });
+
+  it('accept origins exact, as a pattern, with a port, of an app, and any', () => {
+    const origins =
+      'https://a.example, http://localhost:3000,https://*.example.com,capacitor://localhost,http://[::1]:1,*';
+    const settings = loadSettings({ BACKWORK_CORS_ORIGINS: origins }, MACHINE);
+    expect(corsOrigins(settings)).toEqual(origins.split(',').map((origin) => origin.trim()));
+    expect(corsOrigins(loadSettings({}, MACHINE))).toEqual([]);
+  });
+
+  it('give the paths of TLS, or none', () => {
+    expect(otlpTlsPaths(loadSettings({}, MACHINE))).toBeUndefined();
+    const env = { BACKWORK_OTLP_TLS_CERT_FILE: 'c', BACKWORK_OTLP_TLS_KEY_FILE: 'k' };
+    const paths = { certFile: 'c', keyFile: 'k' };
+    expect(otlpTlsPaths(loadSettings(env, MACHINE))).toEqual({ ...paths, clientCaFile: undefined });
+    const mutual = loadSettings({ ...env, BACKWORK_OTLP_TLS_CLIENT_CA_FILE: 'a' }, MACHINE);
+    expect(otlpTlsPaths(mutual)).toEqual({ ...paths, clientCaFile: 'a' });
   });
 
   it('report every problem at once, and no relation of a value that is refused anyway', () => {

@@ -21,9 +21,17 @@ const ROOMS: readonly Room[] = [
   { files: /^src\/base\//, mayImport: [], modules: /^(node:.*|pino|prom-client|libsodium-wrappers)$/ },
   { files: /^src\/(tables|settings)\//, mayImport: ['src/base/'] },
   { files: /^src\/ingest\/messages\.ts$/, mayImport: ['src/base/'], modules: /^$/ },
+  { files: /^src\/ingest\/byte-budget\.ts$/, mayImport: ['src/base/'], modules: /^$/ },
   {
     files: /^src\/ingest\/pipeline\.ts$/,
-    mayImport: [...DATA_PLANE, 'src/tables/', 'src/ingest/authenticate/', 'src/ingest/convert/', 'src/ingest/spool/'],
+    mayImport: [
+      ...DATA_PLANE,
+      'src/tables/',
+      'src/ingest/byte-budget.ts',
+      'src/ingest/authenticate/',
+      'src/ingest/convert/',
+      'src/ingest/spool/',
+    ],
   },
   { files: /^src\/ingest\/(accept|authenticate|spool)\//, mayImport: DATA_PLANE },
   // Conversion is a pure function: nothing that reads a clock, a disk or a network.

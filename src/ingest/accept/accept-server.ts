@@ -58,6 +58,33 @@ export interface AcceptDeps {
   readonly corsOrigins?: readonly string[];
   /** Told what was thrown when the client is answered INTERNAL / 500: a bug of ours. */
   readonly onFault?: (error: unknown) => void;
+  /** Told of each peer that seems to have mixed something up; createHints() says each kind once a minute. */
+  readonly hint?: (kind: HintKind, message: string) => void;
+  /** The port speaks TLS, and nothing else, with these; undefined is plain text. */
+  readonly tls?: TlsCertificates;
+  /** OTLP/gRPC only: whether a request sent now would be accepted, for the health service. Default: always. */
+  readonly isServing?: () => boolean;
+}
+
+export type HintKind =
+  | 'tls-on-plain-port'
+  | 'plain-on-tls-port'
+  | 'grpc-on-http-port'
+  | 'http-on-grpc-port'
+  | 'client-certificate';
+
+/** Certificate, key and client CA as they are at any time; tls-files.ts reads them and follows their files. */
+export interface TlsCertificates {
+  current(): TlsContext;
+  /** `use` is called with what has taken their place, each time. */
+  onChange(use: (context: TlsContext) => void): void;
+}
+
+export interface TlsContext {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  /** A client must show a certificate that one of these has signed; undefined asks for none. */
+  readonly clientCa: Buffer | undefined;
 }
 
 /** The request log. Allow-listed fields only (reliability-security.md 2.8): no address, header, query or body. */

@@ -1,7 +1,8 @@
 /**
  * The HTTP/2 connections of the gRPC port, and when each of them ends (reference otlp.md G27, G28; F22, F34):
  *
- *   no HTTP/2 preface and SETTINGS by the headers' deadline   destroyed
+ *   no SETTINGS by the headers' deadline                      destroyed (before the preface: grpc-greeting.ts)
+ *   a header block begun and not ended by that deadline       destroyed
  *   no call for grpcIdleMs                                    GOAWAY, closed
  *   connectionAgeMs ± 10 %                                    GOAWAY, then connectionGraceMs for calls that run
  *   more PING and SETTINGS frames a second than allowed       destroyed with ENHANCE_YOUR_CALM
@@ -13,10 +14,7 @@
  */
 import http2, { type Http2Session } from 'node:http2';
 import { GRPC_CONNECTION_WINDOW_BYTES } from '../../base/limits.ts';
-import { type AcceptClock, type AcceptLimits, connectionEndMs, type RequestLog } from './accept-server.ts';
-
-/** The connection did not begin with HTTP/2's preface: exporters of Go speak TLS unless told otherwise (T2). */
-const NGHTTP2_ERR_BAD_CLIENT_MAGIC = -903;
+import { type AcceptClock, type AcceptLimits, connectionEndMs } from './accept-server.ts';
 
 interface Connection {
   readonly session: Http2Session;
@@ -25,6 +23,10 @@ interface Connection {
   /** SETTINGS have come: the peer speaks HTTP/2. */
   settled: boolean;
   calls: number;
+  /** The highest stream whose headers were whole. */
+  streamIdSeen: number;
+  /** Since when a header block is known to be open. */
+  headersOpenSinceMs: number | undefined;
   /** When the last call ended; from the start before the first one. */
   idleSinceMs: number;
   controlFrames: number;
@@ -34,14 +36,12 @@ interface Connection {
 export class GrpcConnections {
   readonly #limits: AcceptLimits;
   readonly #clock: AcceptClock;
-  readonly #log: RequestLog;
   readonly #connections = new Map<Http2Session, Connection>();
   #emptied: (() => void) | undefined;
 
-  constructor(options: { limits: AcceptLimits; clock: AcceptClock; log: RequestLog }) {
+  constructor(options: { limits: AcceptLimits; clock: AcceptClock }) {
     this.#limits = options.limits;
     this.#clock = options.clock;
-    this.#log = options.log;
   }
 
   /** Takes over a new session: its windows, its errors, its end. */
@@ -53,12 +53,15 @@ export class GrpcConnections {
       endMs: connectionEndMs(nowMs, this.#limits.connectionAgeMs),
       settled: false,
       calls: 0,
+      streamIdSeen: 0,
+      headersOpenSinceMs: undefined,
       idleSinceMs: nowMs,
       controlFrames: 0,
       retiredMs: undefined,
     };
     this.#connections.set(session, connection);
-    session.on('error', (error: NodeJS.ErrnoException) => this.#failed(error));
+    // It ends the session, which 'close' tells.
+    session.on('error', () => {});
     session.on('close', () => this.#closed(session));
     session.on('ping', () => this.#controlFrame(connection));
     session.on('remoteSettings', () => {
@@ -68,11 +71,12 @@ export class GrpcConnections {
     session.setLocalWindowSize(GRPC_CONNECTION_WINDOW_BYTES);
   }
 
-  /** A call began; the function returned is called once when its stream is closed. */
-  callBegan(session: Http2Session): (() => void) | undefined {
+  /** A call began on this stream; the function returned is called once when it is closed. */
+  callBegan(session: Http2Session, streamId: number): (() => void) | undefined {
     const connection = this.#connections.get(session);
     if (connection === undefined) return undefined;
     connection.calls++;
+    connection.streamIdSeen = Math.max(connection.streamIdSeen, streamId);
     return () => {
       connection.calls--;
       connection.idleSinceMs = this.#clock.nowMs();
@@ -99,7 +103,7 @@ export class GrpcConnections {
   #sweepOne(connection: Connection, nowMs: number): void {
     const { session } = connection;
     connection.controlFrames = 0;
-    if (!connection.settled && nowMs - connection.bornMs >= this.#limits.headersDeadlineMs) {
+    if (nowMs - headersDueSinceMs(connection, nowMs) >= this.#limits.headersDeadlineMs) {
       session.destroy();
     } else if (connection.retiredMs === undefined) {
       const idle = connection.calls === 0 && nowMs - connection.idleSinceMs >= this.#limits.grpcIdleMs;
@@ -121,20 +125,24 @@ export class GrpcConnections {
     connection.controlFrames++;
     const perSweepMax = (this.#limits.grpcControlFramesPerSecondMax * this.#limits.sweepMs) / 1_000;
     if (connection.controlFrames > perSweepMax) {
-      connection.session.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      // Without an error the code would not be sent.
+      connection.session.destroy(new Error('too many control frames'), http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
     }
-  }
-
-  /** An error of a session ends that session, which its 'close' tells; only one kind is worth a line for the operator. */
-  #failed(error: NodeJS.ErrnoException): void {
-    if (error.errno !== NGHTTP2_ERR_BAD_CLIENT_MAGIC) return;
-    const route =
-      '(no HTTP/2 on this plain-text port: for gRPC configure the client as insecure, HTTP has its own port)';
-    this.#log.request({ route, status: 'closed', bytes: 0, ms: 0, orgId: undefined });
   }
 
   #closed(session: Http2Session): void {
     this.#connections.delete(session);
     if (this.#connections.size === 0) this.#emptied?.();
   }
+}
+
+/**
+ * Since when headers are awaited; `nowMs` when none are. nghttp2 counts a stream with the first bytes of its HEADERS frame,
+ * and Node tells of it with the last ones (seen on Node 26.10): in between its header block is open.
+ */
+function headersDueSinceMs(connection: Connection, nowMs: number): number {
+  if (!connection.settled) return connection.bornMs;
+  const open = (connection.session.state.lastProcStreamID ?? 0) > connection.streamIdSeen;
+  connection.headersOpenSinceMs = open ? (connection.headersOpenSinceMs ?? nowMs) : undefined;
+  return connection.headersOpenSinceMs ?? nowMs;
 }

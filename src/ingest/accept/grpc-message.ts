@@ -46,6 +46,11 @@ export class GrpcMessageReader {
     this.#body.append(rest);
   }
 
+  /** Nobody wants what came any more. */
+  discard(): void {
+    this.#body?.discard();
+  }
+
   /** After the last byte. Throws `malformed` for no message and for a cut-off one. */
   end(): GrpcMessage {
     if (this.#body === undefined) throw malformed(this.#prefixBytes === 0 ? 'no message' : 'the message is cut off');

@@ -32,11 +32,14 @@ import {
 import { DeadlineQueue } from './deadline-queue.ts';
 import { exportResponse } from './export-response.ts';
 import { GrpcConnections } from './grpc-connections.ts';
+import { GrpcGreeting } from './grpc-greeting.ts';
 import { type GrpcMessage, GrpcMessageReader } from './grpc-message.ts';
+import { HealthService, healthMethod } from './health-service.ts';
 import { Inflater } from './inflate.ts';
 import { listen } from './listen.ts';
 import { grpcStatusHeaders, isFault, type Refusal, refusalOf } from './otlp-status.ts';
 import { GRPC_PREFIX_BYTES, grpcRoute, isGrpc, orderedRefusal, type Route, readGrpcHead } from './request-head.ts';
+import { TlsPort } from './tls-port.ts';
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_CANCEL } = http2.constants;
 const HEADER_LIST_BYTES_MAX = 16 * KIB;
@@ -62,26 +65,37 @@ class GrpcServer implements AcceptServer {
   readonly #deps: AcceptDeps;
   readonly #limits: AcceptLimits;
   readonly #clock: AcceptClock;
+  readonly #tls: TlsPort | undefined;
   readonly #server: net.Server;
+  readonly #greeting: GrpcGreeting;
   readonly #connections: GrpcConnections;
+  readonly #health: HealthService;
   readonly #inflater: Inflater;
   readonly #receiving: DeadlineQueue<Call>;
   readonly #answering: DeadlineQueue<ServerHttp2Stream>;
   readonly #draining: DeadlineQueue<ServerHttp2Stream>;
   #sweeper: NodeJS.Timeout | undefined;
+  #stopping = false;
 
   constructor(deps: AcceptDeps) {
     this.#deps = deps;
     this.#limits = { ...ACCEPT_LIMITS, ...deps.limits };
     this.#clock = deps.clock ?? MONOTONIC_CLOCK;
     const { bodyBytesMax, inflatesAtOnce, bodyDeadlineMs, answerDeadlineMs, refusedDrainMs } = this.#limits;
-    this.#connections = new GrpcConnections({ limits: this.#limits, clock: this.#clock, log: deps.log });
+    const { log, hint } = deps;
+    const onHttp2 = (socket: net.Socket): void => this.#onHttp2(socket);
+    this.#greeting = new GrpcGreeting({ limits: this.#limits, clock: this.#clock, log, hint, onHttp2 });
+    this.#connections = new GrpcConnections({ limits: this.#limits, clock: this.#clock });
+    const isServing = deps.isServing ?? (() => true);
+    this.#health = new HealthService({ limits: this.#limits, clock: this.#clock, isServing });
     this.#inflater = new Inflater({ bytesMax: bodyBytesMax, atOnceMax: inflatesAtOnce });
     this.#receiving = new DeadlineQueue(bodyDeadlineMs, (call) => {
-      call.fail?.(retryLater('body-deadline', `the message was not whole within ${bodyDeadlineMs} ms`));
+      if (this.#stopping) call.fail?.(retryLater('shutting-down', 'this process is shutting down'));
+      else call.fail?.(retryLater('body-deadline', `the message was not whole within ${bodyDeadlineMs} ms`));
     });
     this.#answering = new DeadlineQueue(answerDeadlineMs, (stream) => stream.close(NGHTTP2_CANCEL));
     this.#draining = new DeadlineQueue(refusedDrainMs, (stream) => stream.close(NGHTTP2_NO_ERROR));
+    this.#tls = TlsPort.of(deps, this.#limits, 'h2');
     this.#server = this.#createServer();
   }
 
@@ -94,29 +108,48 @@ class GrpcServer implements AcceptServer {
 
   async drain(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    const late = setTimeout(() => this.#connections.destroyAll(), this.#limits.drainMs);
+    const late = setTimeout(() => this.#endLate(), this.#limits.drainMs);
+    this.#tls?.abortHandshakes();
+    this.#greeting.closeAll();
+    this.#health.stop();
     await this.#connections.retireAll();
     await closed;
     clearTimeout(late);
     clearInterval(this.#sweeper);
   }
 
-  /** The listening socket. TLS will be made here: a tls.Server with ALPN `h2`, its sockets handed on in the same way. */
+  /** Who still sends when draining must end is told to come back; then every connection is closed, whatever runs. */
+  #endLate(): void {
+    this.#stopping = true;
+    this.#receiving.sweep(Number.POSITIVE_INFINITY);
+    // The refusals are written first.
+    setImmediate(() => this.#connections.destroyAll());
+  }
+
   #createServer(): net.Server {
-    return net.createServer({ noDelay: true }, (socket) => {
-      try {
-        this.#onSocket(socket);
-      } catch {
-        // The peer was gone before its session was made.
-        socket.destroy();
-      }
-    });
+    const onSocket = (socket: net.Socket): void => this.#onSocket(socket);
+    return this.#tls?.createServer(onSocket) ?? net.createServer({ noDelay: true }, onSocket);
   }
 
   #onSocket(socket: net.Socket): void {
     socket.on('error', ignore);
+    this.#greeting.add(socket);
+  }
+
+  #onHttp2(socket: net.Socket): void {
+    try {
+      this.#beginSession(socket);
+    } catch {
+      // The peer was gone before its session was made.
+      socket.destroy();
+    }
+  }
+
+  #beginSession(socket: net.Socket): void {
     const session = http2.performServerHandshake(socket, {
       maxSessionMemory: SESSION_MEMORY_MB,
+      // A token with a blank around it would be dropped without a word, and the client told that it sent none (A2).
+      strictFieldWhitespaceValidation: false,
       settings: {
         maxConcurrentStreams: this.#limits.grpcStreamsMax,
         initialWindowSize: GRPC_STREAM_WINDOW_BYTES,
@@ -138,11 +171,13 @@ class GrpcServer implements AcceptServer {
     this.#receiving.sweep(nowMs);
     this.#answering.sweep(nowMs);
     this.#draining.sweep(nowMs);
+    this.#greeting.sweep(nowMs);
     this.#connections.sweep(nowMs);
+    this.#health.sweep(nowMs);
   }
 
   async #serve(session: ServerHttp2Session, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
-    const callEnded = this.#connections.callBegan(session);
+    const callEnded = this.#connections.callBegan(session, stream.id ?? 0);
     stream.on('close', () => {
       callEnded?.();
       this.#draining.delete(stream);
@@ -156,7 +191,7 @@ class GrpcServer implements AcceptServer {
       status = this.#refuse(stream, error);
     }
     this.#deps.log.request({
-      route: call.route?.path ?? '(other)',
+      route: call.route?.path ?? healthMethod(headers[':path']) ?? '(other)',
       status,
       bytes: call.bytes,
       ms: Math.round(this.#clock.nowMs() - startedMs),
@@ -169,6 +204,8 @@ class GrpcServer implements AcceptServer {
     const contentType = headers['content-type'];
     if (!isGrpc(contentType)) return this.#answerNotGrpc(call.stream, 415);
     if (headers[':method'] !== 'POST') return this.#answerNotGrpc(call.stream, 405);
+    const health = healthMethod(headers[':path']);
+    if (health !== undefined) return this.#health.serve(call.stream, health, headers);
     const route = grpcRoute(headers[':path'] ?? '');
     call.route = route;
     const { head, coding, fault } = readGrpcHead(route, headers, this.#limits.bodyBytesMax);
@@ -213,6 +250,7 @@ class GrpcServer implements AcceptServer {
     };
     const fail = (error: unknown): void => {
       settle();
+      reader.discard();
       reject(error);
     };
     const onEnd = (): void => {
@@ -236,6 +274,8 @@ class GrpcServer implements AcceptServer {
     });
     stream.on('end', onEnd);
     stream.on('close', onClose);
+    // Without a byte of body the end may have come while `open` was awaited.
+    if (stream.readableEnded) onEnd();
     return promise;
   }
 

@@ -32,6 +32,7 @@ import { listen } from './listen.ts';
 import { ALLOWED_METHODS, isFault, refusalOf, statusBody } from './otlp-status.ts';
 import { BodyBuffer, tooLarge } from './request-body.ts';
 import { bodyEncoding, httpRoute, orderedRefusal, type Route, readHttpHead } from './request-head.ts';
+import { TlsPort } from './tls-port.ts';
 
 export function createHttpServer(deps: AcceptDeps): AcceptServer {
   return new HttpServer(deps);
@@ -72,6 +73,7 @@ class HttpServer implements AcceptServer {
   readonly #deps: AcceptDeps;
   readonly #limits: AcceptLimits;
   readonly #clock: AcceptClock;
+  readonly #tls: TlsPort | undefined;
   readonly #server: http.Server;
   readonly #connections: HttpConnections;
   readonly #inflater: Inflater;
@@ -87,7 +89,8 @@ class HttpServer implements AcceptServer {
     this.#limits = { ...ACCEPT_LIMITS, ...deps.limits };
     this.#clock = deps.clock ?? MONOTONIC_CLOCK;
     const { bodyBytesMax, inflatesAtOnce, bodyDeadlineMs, answerDeadlineMs, refusedDrainMs } = this.#limits;
-    this.#connections = new HttpConnections({ limits: this.#limits, clock: this.#clock, log: deps.log });
+    const { log, hint } = deps;
+    this.#connections = new HttpConnections({ limits: this.#limits, clock: this.#clock, log, hint });
     this.#inflater = new Inflater({ bytesMax: bodyBytesMax, atOnceMax: inflatesAtOnce });
     this.#cors = createCors(deps.corsOrigins ?? []);
     this.#receiving = new DeadlineQueue(bodyDeadlineMs, (exchange) => {
@@ -95,6 +98,7 @@ class HttpServer implements AcceptServer {
     });
     this.#answering = new DeadlineQueue(answerDeadlineMs, ({ request }) => request.socket.destroy());
     this.#draining = new DeadlineQueue(refusedDrainMs, ({ response }) => response.end());
+    this.#tls = TlsPort.of(deps, this.#limits, 'http/1.1');
     this.#server = this.#createServer();
   }
 
@@ -107,6 +111,7 @@ class HttpServer implements AcceptServer {
 
   async drain(): Promise<void> {
     this.#stopping = true;
+    this.#tls?.abortHandshakes();
     const late = setTimeout(() => this.#server.closeAllConnections(), this.#limits.drainMs);
     // Closes connections without a request too; the others end with their answers, which say `Connection: close`.
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
@@ -114,9 +119,8 @@ class HttpServer implements AcceptServer {
     clearInterval(this.#sweeper);
   }
 
-  /** TLS will be made here: https.createServer with the same handlers. */
   #createServer(): http.Server {
-    const server = http.createServer({
+    const options: http.ServerOptions = {
       headersTimeout: this.#limits.headersDeadlineMs,
       // The body's deadline is our own queue: Node's would answer 408 where clients need a 503 to try again.
       requestTimeout: 0,
@@ -124,7 +128,8 @@ class HttpServer implements AcceptServer {
       connectionsCheckingInterval: this.#limits.sweepMs,
       // Node answers a missing Host by itself, without a body; we have no use for the header.
       requireHostHeader: false,
-    });
+    };
+    const server = this.#tls?.createHttpServer(options) ?? http.createServer(options);
     // A client may end its side after the request and wait for the answer. The property is missing from the declarations.
     (server as http.Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
     this.#connections.watch(server);
@@ -192,6 +197,8 @@ class HttpServer implements AcceptServer {
   async #serveExchange(exchange: Exchange): Promise<string | number> {
     const { request, encoding } = exchange;
     if (this.#stopping) throw retryLater('shutting-down', 'this process is shutting down');
+    // Before the path is judged: a page could not read the answer that names the right one after a failed preflight.
+    if (this.#cors.isPreflight(request)) return this.#answerOptions(exchange);
     const route = httpRoute(request.url ?? '');
     exchange.route = route;
     if (request.method === 'OPTIONS') return this.#answerOptions(exchange);
@@ -221,8 +228,12 @@ class HttpServer implements AcceptServer {
 
   #answerOptions(exchange: Exchange): number {
     const { response, request } = exchange;
-    const headers = this.#cors.preflightHeaders(request.headers.origin);
-    response.writeHead(204, { Allow: ALLOWED_METHODS, ...this.#answerHeaders(exchange), ...headers });
+    response.writeHead(204, {
+      Allow: ALLOWED_METHODS,
+      ...this.#closeHeader(exchange, false),
+      ...this.#answerHeaders(exchange),
+      ...this.#cors.preflightHeaders(request.headers.origin),
+    });
     response.end();
     return 204;
   }
@@ -255,6 +266,7 @@ class HttpServer implements AcceptServer {
     };
     const fail = (error: unknown): void => {
       settle();
+      body.discard();
       reject(error);
     };
     const onEnd = (): void => {
@@ -352,15 +364,18 @@ class HttpServer implements AcceptServer {
   }
 
   #writeHead(exchange: Exchange, answer: Answer): void {
-    const { connection, response } = exchange;
-    const close = answer.close || connection.broken || this.#stopping || this.#clock.nowMs() >= connection.endMs;
-    response.writeHead(answer.status, {
+    exchange.response.writeHead(answer.status, {
       'Content-Type': CONTENT_TYPE[exchange.encoding],
       'Content-Length': String(answer.body.length),
-      ...(close ? { Connection: 'close' } : {}),
+      ...this.#closeHeader(exchange, answer.close),
       ...this.#answerHeaders(exchange),
       ...answer.headers,
     });
+  }
+
+  #closeHeader({ connection }: Exchange, asked: boolean): Readonly<Record<string, string>> {
+    const close = asked || connection.broken || this.#stopping || this.#clock.nowMs() >= connection.endMs;
+    return close ? { Connection: 'close' } : {};
   }
 
   #answerHeaders(exchange: Exchange): Readonly<Record<string, string>> {

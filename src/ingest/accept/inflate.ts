@@ -9,7 +9,7 @@
 import zlib from 'node:zlib';
 import { BackworkError } from '../../base/errors.ts';
 import { BODY_BYTES_UNKNOWN, INFLATE_NOW_BYTES_MAX, INFLATE_NOW_WIRE_BYTES_MAX, KIB } from '../../base/limits.ts';
-import { tooLarge } from './request-body.ts';
+import { freeNow, tooLarge } from './request-body.ts';
 import { isWholeZstd } from './zstd-frames.ts';
 
 export type Coding = 'identity' | 'gzip' | 'deflate' | 'zstd';
@@ -91,6 +91,9 @@ function inflateOnPool(
   const stop = (error: unknown): void => {
     reject(error);
     engine.destroy();
+    // The engine is done with buffers that are full; the last one, which it may still write to, is not.
+    for (const chunk of chunks) freeNow(chunk);
+    chunks.length = 0;
   };
   engine.on('data', (chunk: Buffer) => {
     bytes += chunk.length;

@@ -18,7 +18,7 @@ const HTTP_ROUTES: ReadonlyMap<string, Route> = new Map(
   SIGNALS.map((signal) => [`/v1/${signal}`, { signal, path: `/v1/${signal}` }]),
 );
 
-const GRPC_SERVICES: Readonly<Record<Signal, string>> = {
+export const GRPC_SERVICES: Readonly<Record<Signal, string>> = {
   logs: 'opentelemetry.proto.collector.logs.v1.LogsService',
   metrics: 'opentelemetry.proto.collector.metrics.v1.MetricsService',
   traces: 'opentelemetry.proto.collector.trace.v1.TraceService',
@@ -31,10 +31,12 @@ const GRPC_ROUTES: ReadonlyMap<string, Route> = new Map(
   }),
 );
 
-/** Exact, or with one trailing slash (reference H3). Throws `unknown-path` with a message that names the right one. */
+/**
+ * Exact, or with one trailing slash (reference H3); `url` as clients send it, or with scheme and host before it, as they
+ * send it to proxies and servers must take it (RFC 9112 section 3.2.2). Throws `unknown-path`, naming the right one.
+ */
 export function httpRoute(url: string): Route {
-  const query = url.indexOf('?');
-  const path = query === -1 ? url : url.slice(0, query);
+  const path = url.replace(/^https?:\/\/[^/?]*/i, '').replace(/\?.*$/s, '');
   const route = HTTP_ROUTES.get(path.endsWith('/') ? path.slice(0, -1) : path);
   if (route !== undefined) return route;
   if (path.includes('profiles')) throw new BackworkError('unknown-path', 'profiles are not received here');
@@ -150,12 +152,16 @@ function httpCoding(header: string | undefined): Coding {
   throw new BackworkError('unsupported-coding', message);
 }
 
+/** Codings that clients have and that a refusal names; any other text would be the client's own. */
+const GRPC_CODINGS_NAMED: readonly string[] = ['deflate', 'zstd', 'snappy', 'br', 'lz4', 'zlib', 'x-snappy-framed'];
+
 /** Throws `unsupported-coding` (reference G6). */
 function grpcCoding(header: string | undefined): Coding {
   const coding = (header ?? '').trim().toLowerCase();
   if (coding === '' || coding === 'identity') return 'identity';
   if (coding === 'gzip') return coding;
-  throw new BackworkError('unsupported-coding', 'this grpc-encoding is not supported; identity and gzip are');
+  const named = GRPC_CODINGS_NAMED.find((known) => known === coding) ?? 'given';
+  throw new BackworkError('unsupported-coding', `the grpc-encoding ${named} is not supported; identity and gzip are`);
 }
 
 /** First value of `authorization`, else of `x-api-key` as a bearer token (reference A1, A2). */

@@ -61,7 +61,7 @@
  */
 import assert from 'node:assert';
 import { crc32 } from 'node:zlib';
-import { BODY_BYTES_MAX, MIB } from '../../base/limits.ts';
+import { BODY_BYTES_MAX, BODY_BYTES_MAX_SETTABLE, MIB } from '../../base/limits.ts';
 import type { Signal } from '../messages.ts';
 
 /** Version 1: the first. Golden files of every version stay in test/ingest/spool/golden. */
@@ -97,6 +97,7 @@ const FILE_NAME = /^(\d{16})\.(segment|batches|footer|footer\.tmp)$/;
 
 assert(SEGMENT_HEADER_BYTES >= 2 * (HEADER_FIELDS_BYTES + 4));
 assert(RECORD_BODY_BYTES_MAX < 2 ** 31, 'lengths stay in the range of small integers');
+assert(RECORD_BODY_BYTES_MAX >= 2 * BODY_BYTES_MAX_SETTABLE, 'whatever may be received can be stored');
 
 export function fileName(sequence: number, kind: FileKind): string {
   return `${String(sequence).padStart(16, '0')}.${kind}`;
