@@ -574,7 +574,7 @@ describe('broken HTTP', () => {
     ['a negative length', 'POST /v1/logs HTTP/1.1\r\nContent-Length: -1\r\n\r\n'],
     ['headers without end', `POST /v1/logs HTTP/1.1\r\n${'a: b\r\n'.repeat(5_000)}`],
     ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
-  ])('%s is 400 with a Status body, then closed', async (_, bytes) => {
+  ])('%s is 400 with a Status body, then closed', async (name, bytes) => {
     const { port, seen } = await start();
     const client = connect(port);
     client.write(bytes);
@@ -582,7 +582,7 @@ describe('broken HTTP', () => {
     expect(result).toMatchObject({ status: 400, headers: { connection: 'close', 'content-type': 'application/json' } });
     expect(JSON.parse(result.body.toString())).toMatchObject({ code: 3 });
     await until(() => client.ended);
-    expect(seen.log).toMatchObject([{ route: '(no HTTP)', status: 400 }]);
+    expect(seen.log).toMatchObject([{ route: name === 'HTTP/2' ? '(HTTP/2)' : '(no HTTP)', status: 400 }]);
     expect((await httpOnce(port, { body: BODY })).status).toBe(200);
   });
 
