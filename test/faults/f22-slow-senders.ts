@@ -144,18 +144,24 @@ function runFull({ say }: FaultOptions): Promise<FaultReport> {
   });
 }
 
-/** As many sockets at any time, opened over 2 s: one that ends early is followed by another until bodies are due. */
+/**
+ * As many sockets at any time, opened over the time of the shorter deadline, so that neither their bytes nor their ends come
+ * all at once: one that ends early is followed by another until bodies are due.
+ */
 async function besiege(target: SlowTarget, say: (line: string) => void): Promise<Ended[]> {
-  const untilMs = performance.now() + BODY_DEADLINE_MS;
+  const untilMs = performance.now() + HEADERS_DEADLINE_MS + BODY_DEADLINE_MS;
   const ended: Ended[] = [];
   const slots = Array.from({ length: SOCKETS }, async (_, i) => {
-    await delay(Math.floor((i / SOCKETS) * 2_000));
+    await delay(Math.floor((i / SOCKETS) * HEADERS_DEADLINE_MS));
     const kind = SLOW_KINDS[i % SLOW_KINDS.length]!;
     do ended.push(await runOne(kind, target));
     while (performance.now() < untilMs);
   });
   const progress = setInterval(() => say(`${ended.length} slow connections have ended`), 15_000);
-  await Promise.race([Promise.all(slots), delay(BODY_DEADLINE_MS + REFUSED_BODY_DRAIN_MS_MAX + 30_000)]);
+  await Promise.race([
+    Promise.all(slots),
+    delay(HEADERS_DEADLINE_MS + 2 * BODY_DEADLINE_MS + REFUSED_BODY_DRAIN_MS_MAX + 30_000),
+  ]);
   clearInterval(progress);
   return ended;
 }

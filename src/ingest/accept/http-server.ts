@@ -30,7 +30,7 @@ import { brokenBody, type HttpConnection, HttpConnections } from './http-connect
 import { type Coding, Inflater } from './inflate.ts';
 import { listen } from './listen.ts';
 import { ALLOWED_METHODS, isFault, refusalOf, statusBody } from './otlp-status.ts';
-import { BodyBuffer, tooLarge } from './request-body.ts';
+import { BodyBuffer, freeNow, tooLarge } from './request-body.ts';
 import { bodyEncoding, httpRoute, orderedRefusal, type Route, readHttpHead } from './request-head.ts';
 import { TlsPort } from './tls-port.ts';
 
@@ -282,7 +282,8 @@ class HttpServer implements AcceptServer {
       try {
         if (exchange.bytes > bodyBytesMax) throw tooLarge('body', undefined, bodyBytesMax);
         admission.reserve(exchange.bytes);
-        body.append(chunk);
+        // Node's parser gave it memory of its own.
+        if (body.append(chunk)) freeNow(chunk);
       } catch (error) {
         fail(error);
       }

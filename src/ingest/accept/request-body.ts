@@ -29,15 +29,14 @@ export class BodyBuffer {
     return this.#bytes;
   }
 
-  /** Keeps `chunk`, which must not be written to afterwards. */
-  append(chunk: Buffer): void {
+  /** Returns whether `chunk` was copied; if not it is kept, and must not be written to afterwards. */
+  append(chunk: Buffer): boolean {
+    const copied = this.#bytes > 0;
     const bytes = this.#bytes + chunk.length;
-    if (this.#bytes === 0) {
-      this.#buffer = chunk;
-    } else {
-      this.#makeRoom(bytes).set(chunk, this.#bytes);
-    }
+    if (copied) this.#makeRoom(bytes).set(chunk, this.#bytes);
+    else this.#buffer = chunk;
     this.#bytes = bytes;
+    return copied;
   }
 
   /** Nobody wants it any more: its memory is free now, not when garbage is collected. Must not be used again. */
