@@ -77,7 +77,7 @@ export const GRPC_CONNECTION_WINDOW_BYTES = 8 * MIB;
 /** A health request names a service; those of one connection that are watched at once. */
 export const HEALTH_REQUEST_BYTES_MAX = 4 * KIB;
 export const HEALTH_WATCHES_MAX = 16;
-/** PING and SETTINGS frames of one connection; a client needs a few, a flood has more. */
+/** PING and SETTINGS frames of one connection, at once and then a second; a client needs a few, a flood has more. */
 export const GRPC_CONTROL_FRAMES_PER_SECOND_MAX = 500;
 /** A gRPC connection without a call is closed after this. */
 export const GRPC_IDLE_MS = 300_000;

@@ -19,7 +19,8 @@ import { callOnce, grpcFrame, httpOnce, QUICK, startCall, TOKEN, until, watchedP
 import type { Fault, FaultOptions, FaultReport } from './fault.ts';
 import { GoodClients } from './support/good-clients.ts';
 import { resetRssPeak, rssBytes, rssPeakBytes } from './support/process-figures.ts';
-import { SLOW_KINDS, type SlowEnding, type SlowKind, type SlowTarget } from './support/slow-senders.ts';
+import { SLOW_KINDS, type SlowKind, type SlowTarget } from './support/slow-senders.ts';
+import { besiege, type Ended } from './support/slow-siege.ts';
 import { mib, underService, type Watched } from './support/under-service.ts';
 
 const SOCKETS = 2_000;
@@ -42,10 +43,6 @@ export const f22: Fault = {
     return { figures: { ...short.figures, ...figures }, violations: [...short.violations, ...violations] };
   },
 };
-
-interface Ended extends SlowEnding {
-  readonly kind: SlowKind;
-}
 
 async function runShort(): Promise<FaultReport> {
   const { seen, deps } = watchedPath();
@@ -121,7 +118,16 @@ function runFull({ say }: FaultOptions): Promise<FaultReport> {
     const target = { grpcPort: ports.grpc, httpPort: ports.http, token, everyMs: 10_000 };
     const rssBefore = rssBytes(ingest);
     resetRssPeak(ingest);
-    const ended = await besiege(target, say);
+    say(
+      `${SOCKETS} slow senders for ${(HEADERS_DEADLINE_MS + BODY_DEADLINE_MS) / 1_000} s and the deadline of the last`,
+    );
+    const ended = await besiege({
+      target,
+      sockets: SOCKETS,
+      openedOverMs: HEADERS_DEADLINE_MS,
+      untilMs: HEADERS_DEADLINE_MS + BODY_DEADLINE_MS,
+      giveUpMs: HEADERS_DEADLINE_MS + 2 * BODY_DEADLINE_MS + REFUSED_BODY_DRAIN_MS_MAX + 30_000,
+    });
     const under = good.takePhase();
     say(`under: ${JSON.stringify(under)}`);
     await good.stop();
@@ -144,35 +150,13 @@ function runFull({ say }: FaultOptions): Promise<FaultReport> {
   });
 }
 
-/**
- * As many sockets at any time, opened over the time of the shorter deadline, so that neither their bytes nor their ends come
- * all at once: one that ends early is followed by another until bodies are due.
- */
-async function besiege(target: SlowTarget, say: (line: string) => void): Promise<Ended[]> {
-  const untilMs = performance.now() + HEADERS_DEADLINE_MS + BODY_DEADLINE_MS;
-  const ended: Ended[] = [];
-  const slots = Array.from({ length: SOCKETS }, async (_, i) => {
-    await delay(Math.floor((i / SOCKETS) * HEADERS_DEADLINE_MS));
-    const kind = SLOW_KINDS[i % SLOW_KINDS.length]!;
-    do ended.push(await runOne(kind, target));
-    while (performance.now() < untilMs);
-  });
-  const progress = setInterval(() => say(`${ended.length} slow connections have ended`), 15_000);
-  await Promise.race([
-    Promise.all(slots),
-    delay(HEADERS_DEADLINE_MS + 2 * BODY_DEADLINE_MS + REFUSED_BODY_DRAIN_MS_MAX + 30_000),
-  ]);
-  clearInterval(progress);
-  return ended;
-}
-
 async function runOne(kind: SlowKind, target: SlowTarget): Promise<Ended> {
-  return { kind, ...(await kind.run(target)) };
+  return { kind: kind.name, ...(await kind.run(target)) };
 }
 
 function judgeOutcomes(ended: readonly Ended[]): string[] {
   return SLOW_KINDS.flatMap((kind) => {
-    const own = ended.filter((one) => one.kind === kind);
+    const own = ended.filter((one) => one.kind === kind.name);
     const wrong = own.find(({ outcome }) => outcome !== kind.expected);
     if (own.length === 0) return [`${kind.name}: none has ended`];
     return wrong === undefined ? [] : [`${kind.name}: ${wrong.outcome} instead of ${kind.expected}`];
@@ -181,9 +165,9 @@ function judgeOutcomes(ended: readonly Ended[]): string[] {
 
 function judgeTimes(ended: readonly Ended[]): string[] {
   return ended.flatMap(({ kind, afterMs }) => {
-    const deadlineMs = kind.slow === 'headers' ? HEADERS_DEADLINE_MS : BODY_DEADLINE_MS;
+    const deadlineMs = isSlowIn(kind, 'headers') ? HEADERS_DEADLINE_MS : BODY_DEADLINE_MS;
     const kept = afterMs > deadlineMs - 500 && afterMs < deadlineMs + LATE_MS;
-    return kept ? [] : [`${kind.name}: ended after ${Math.round(afterMs)} ms instead of ${deadlineMs}`];
+    return kept ? [] : [`${kind}: ended after ${Math.round(afterMs)} ms instead of ${deadlineMs}`];
   });
 }
 
@@ -193,7 +177,11 @@ function outcomes(ended: readonly Ended[]): Record<string, number> {
 }
 
 function times(ended: readonly Ended[]): Record<string, number> {
-  const longest = (slow: string) =>
-    Math.round(Math.max(...ended.map((one) => (one.kind.slow === slow ? one.afterMs : 0))));
+  const longest = (slow: SlowKind['slow']) =>
+    Math.round(Math.max(...ended.map((one) => (isSlowIn(one.kind, slow) ? one.afterMs : 0))));
   return { headersEndedWithinMs: longest('headers'), bodiesEndedWithinMs: longest('body') };
+}
+
+function isSlowIn(name: string, part: SlowKind['slow']): boolean {
+  return SLOW_KINDS.some((kind) => kind.name === name && kind.slow === part);
 }

@@ -102,7 +102,8 @@ export class GrpcConnections {
 
   #sweepOne(connection: Connection, nowMs: number): void {
     const { session } = connection;
-    connection.controlFrames = 0;
+    const perSweep = (this.#limits.grpcControlFramesPerSecondMax * this.#limits.sweepMs) / 1_000;
+    connection.controlFrames = Math.max(0, connection.controlFrames - perSweep);
     if (nowMs - headersDueSinceMs(connection, nowMs) >= this.#limits.headersDeadlineMs) {
       session.destroy();
     } else if (connection.retiredMs === undefined) {
@@ -123,8 +124,7 @@ export class GrpcConnections {
 
   #controlFrame(connection: Connection): void {
     connection.controlFrames++;
-    const perSweepMax = (this.#limits.grpcControlFramesPerSecondMax * this.#limits.sweepMs) / 1_000;
-    if (connection.controlFrames > perSweepMax) {
+    if (connection.controlFrames > this.#limits.grpcControlFramesPerSecondMax) {
       // Without an error the code would not be sent.
       connection.session.destroy(new Error('too many control frames'), http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
     }
