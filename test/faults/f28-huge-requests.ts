@@ -49,10 +49,10 @@ async function sendShapes(watched: WatchedService, { size, say }: FaultOptions):
   for (const shape of shapes(full)) {
     const body = shape.body();
     await delay(full ? 3_000 : 0);
-    const before = watched.figures();
+    const cpuBeforeMs = watched.cpuMs();
     const startMs = Date.now();
     const answer = await exportOver(watched.service, shape.signal, body, body.length > MIB);
-    const cpuMs = watched.figures().cpuMs - before.cpuMs;
+    const cpuMs = watched.cpuMs() - cpuBeforeMs;
     await delay(full ? 2_000 : 0);
     const stalls = watched.stallsSince(startMs);
     // Not counted: a late tick in which the loop's thread was hardly given the processor.

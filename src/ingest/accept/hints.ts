@@ -29,11 +29,6 @@ export function createHints(deps: HintDeps): (kind: HintKind, message: string) =
   };
 }
 
-/** A TLS record that holds a handshake, of any version: content type 22, major version 3. */
-export function isClientHello(firstBytes: Buffer): boolean {
-  return firstBytes[0] === 0x16 && (firstBytes.length === 1 || firstBytes[1] === 0x03);
-}
-
 /** `port` is `OTLP/gRPC` or `OTLP/HTTP`. */
 export function tlsOnPlainPort(port: string): string {
   return (
