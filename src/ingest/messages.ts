@@ -181,3 +181,56 @@ export interface SegmentFooter {
   readonly requests: readonly FooterRequest[];
   readonly batches: readonly FooterBatch[];
 }
+
+// ---------------------------------------------------------------- what is counted, for the metrics
+
+/** Told by accept and the pipeline; cheap: at most a few calls a request. */
+export interface IngestEvents {
+  /** A request was answered OK. Bytes as the client sent them. `rejectedReason` is a word of a fixed list; '' when none was. */
+  accepted(request: {
+    readonly orgId: string;
+    readonly signal: Signal;
+    readonly protocol: 'grpc' | 'http';
+    readonly items: number;
+    readonly rejected: number;
+    readonly bytes: number;
+  }): void;
+  /** A request was refused. `reason` is the ErrorCode of the answer; `orgId` is undefined before it was authenticated. */
+  refused(refusal: {
+    readonly orgId: string | undefined;
+    readonly signal: Signal;
+    readonly protocol: 'grpc' | 'http';
+    readonly reason: string;
+  }): void;
+  /** A group commit: from the first record that waited to the sync's end. */
+  committed(commit: { readonly ms: number; readonly records: number; readonly bytes: number }): void;
+  /** A segment has its footer. */
+  sealed(segment: { readonly ms: number; readonly requests: number; readonly bytes: number }): void;
+}
+
+/** Told by the store. */
+export interface StoreEvents {
+  /** An INSERT ended: `outcome` is 'stored' or the ErrorCode. */
+  inserted(insert: {
+    readonly table: string;
+    readonly outcome: string;
+    readonly batches: number;
+    readonly rows: number;
+    readonly bytes: number;
+    readonly ms: number;
+  }): void;
+  /** The table was asked about batches of unknown outcome. */
+  asked(question: { readonly batches: number; readonly found: number }): void;
+  /** A request that was sent again was left out (R4). */
+  retrySuppressed(retry: { readonly orgId: string; readonly signal: Signal; readonly items: number }): void;
+  /** A record went to quarantine: `reason` is 'refused' (by ClickHouse) or 'damaged'. */
+  quarantined(record: { readonly orgId: string; readonly reason: 'refused' | 'damaged'; readonly bytes: number }): void;
+  /** Rows whose retention was over before they were stored. */
+  expired(rows: { readonly table: string; readonly rows: number }): void;
+  /** A segment that was there is gone without a note. */
+  gap(segment: { readonly spool: string; readonly sequence: number }): void;
+  /** A batch was converted again from its records. */
+  convertedAgain(batch: { readonly rows: number }): void;
+  /** All of a segment is stored, and its files are gone. */
+  removed(segment: { readonly requests: number; readonly ageMs: number }): void;
+}
