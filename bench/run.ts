@@ -7,6 +7,7 @@ import { SIGNALS, type Signal } from '../src/ingest/messages.ts';
 import { benchCompare } from './compare.bench.ts';
 import { benchConvert } from './convert.bench.ts';
 import { CASE_NAMES, type CaseName } from './convert-case.ts';
+import { benchDurability } from './durability.bench.ts';
 import { benchIngest } from './ingest.bench.ts';
 import { profileConvert } from './profile.ts';
 import type { Protocol } from './senders.ts';
@@ -16,6 +17,7 @@ const USAGE = `usage: npm run bench -- convert [--items 1000] [--rounds 10] [--s
                                 [--connections 4] [--in-flight 1] [--items 512] [--rate 0] [--gzip] [--workers N]
                                 [--warm-up 3] [--seed 1]
        npm run bench -- compare --base <revision> [--rounds 10] [--seconds 5] [--protocol grpc|http|both] [--seed 1]
+       npm run bench -- durability [--protocol grpc|http] [--rounds 10] [--seconds 15] [--connections 4] [--items 512] [--seed 1]
        npm run bench -- profile convert [--case ${CASE_NAMES.join('|')}] [--signal traces|logs|metrics] [--items 1000]
 --rate: items a second, 0 for full speed. --in-flight: requests at once on each connection.`;
 
@@ -72,6 +74,16 @@ function runBench(): Promise<number> {
       rounds,
       seconds: whole('seconds', values.seconds ?? '5', 1),
       protocols,
+      seed,
+    });
+  }
+  if (bench === 'durability') {
+    return benchDurability({
+      protocol: oneOf<Protocol>('protocol', values.protocol === 'both' ? 'grpc' : values.protocol, ['grpc', 'http']),
+      rounds: whole('rounds', values.rounds, 1),
+      seconds: whole('seconds', values.seconds ?? '15', 1),
+      connections: whole('connections', values.connections, 1),
+      itemsPerRequest: whole('items', values.items ?? '512', 1),
       seed,
     });
   }
