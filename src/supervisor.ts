@@ -6,6 +6,7 @@
  * - Its stdout and stderr are the supervisor's stderr: stdout is the operator's.
  * - It ends unasked: it is started again after a delay with full jitter, 100 ms up to 10 s, growing with each end;
  *   30 s up make it forget earlier ends.
+ * - It speaks at least once a second while its event loop turns; one that has been silent longer may hang.
  * - It says `fatal` before it was ever ready: nothing is started again and `ready` rejects with its line, because a
  *   start must fail with one clear line. Later a `fatal` is logged, and the child is started again as after any end.
  * - Stopping: the `stop` message, then SIGKILL after the grace that the caller gives.
@@ -24,6 +25,8 @@ export interface ChildSpec {
   readonly file: string;
   /** The environment of the next start; asked again each time, because ports become known. */
   readonly env: () => NodeJS.ProcessEnv;
+  /** Options of Node itself, behind those that this process was started with. */
+  readonly nodeOptions?: readonly string[];
   readonly onMessage?: (message: ChildMessage) => void;
   /** The child has ended, asked or not. */
   readonly onEnd?: () => void;
@@ -41,6 +44,10 @@ export interface Child {
   readonly pid: () => number | undefined;
   /** Resolves at the first `ready`; rejects when the child says `fatal` before, or is stopped before. */
   readonly ready: Promise<Ports>;
+  /** How often it ended unasked and was started again. */
+  readonly restarts: () => number;
+  /** Since the process that runs now last said anything; undefined from the end of one to the first word of the next. */
+  readonly silentMs: () => number | undefined;
   /** Sent to the process that runs now; lost when there is none, so a message may only hasten what happens anyway. */
   send(message: SupervisorMessage): void;
   /** From now on an end is final: a signal to the process group may end children before they are asked to. */
@@ -82,6 +89,9 @@ class SupervisedChild implements Child {
   #restart: NodeJS.Timeout | undefined;
   #startedMs = 0;
   #ends = 0;
+  #restarts = 0;
+  /** undefined until the process that runs now has said something. */
+  #heardMs: number | undefined;
   #wasReady = false;
   /** It is not started again: it was stopped, killed or retired, or has said `fatal` at its start. */
   #final = false;
@@ -100,11 +110,20 @@ class SupervisedChild implements Child {
     return this.#process?.pid;
   }
 
+  restarts(): number {
+    return this.#restarts;
+  }
+
+  silentMs(): number | undefined {
+    return this.#heardMs === undefined ? undefined : performance.now() - this.#heardMs;
+  }
+
   start(): void {
     this.#restart = undefined;
     this.#startedMs = performance.now();
     const child = fork(this.#spec.file, [], {
       env: this.#spec.env(),
+      execArgv: [...process.execArgv, ...(this.#spec.nodeOptions ?? [])],
       stdio: ['ignore', 2, 2, 'ipc'],
       serialization: 'json',
     });
@@ -146,6 +165,7 @@ class SupervisedChild implements Child {
   }
 
   #receive(child: ChildProcess, message: ChildMessage): void {
+    this.#heardMs = performance.now();
     if (message.type === 'ready') {
       this.#wasReady = true;
       this.#ready.resolve(message.ports ?? {});
@@ -168,11 +188,13 @@ class SupervisedChild implements Child {
   #ended(child: ChildProcess, how: string): void {
     if (this.#process !== child) return;
     this.#process = undefined;
+    this.#heardMs = undefined;
     this.#spec.onEnd?.();
     if (this.#final) {
       this.#stopped.resolve();
       return;
     }
+    this.#restarts++;
     const upMs = Math.round(performance.now() - this.#startedMs);
     if (upMs >= HEALTHY_AFTER_MS) this.#ends = 0;
     const delayMs = restartDelayMs(this.#ends++, this.#deps.random);

@@ -15,10 +15,12 @@ import { BackworkError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { errorResponse } from './error-response.ts';
 import { healthRoutes, type Readiness } from './health-routes.ts';
+import { type MetricsPage, metricsRoutes } from './metrics-routes.ts';
 
 export interface ApiDeps {
   readonly log: Log;
   readonly readiness: () => Readiness;
+  readonly metrics: () => Promise<MetricsPage>;
 }
 
 export interface ApiServer {
@@ -30,7 +32,7 @@ export interface ApiServer {
 type Variables = { requestId: string };
 export type Api = Hono<{ Variables: Variables }>;
 
-export function createApi({ log, readiness }: ApiDeps): Api {
+export function createApi({ log, readiness, metrics }: ApiDeps): Api {
   const app: Api = new Hono<{ Variables: Variables }>();
   app.use(async (c, next) => {
     const startMs = performance.now();
@@ -43,6 +45,7 @@ export function createApi({ log, readiness }: ApiDeps): Api {
     log.debug({ requestId, route: template(c), status: c.res.status, bytes, ms }, 'request');
   });
   app.route('/', healthRoutes(readiness));
+  app.route('/', metricsRoutes(metrics));
   app.notFound((c) => {
     const methods = app.routes.filter(({ method, path }) => method !== 'ALL' && path === c.req.path);
     if (methods.length === 0) return errorResponse(new BackworkError('not-found', 'no such path'), requestIdOf(c));
@@ -90,7 +93,7 @@ function template(c: Context): string {
   return path === '' || path === '*' || path === '/*' ? '-' : path;
 }
 
-/** Our answers are small and whole, so counting them costs a copy of a few hundred bytes. */
+/** Our answers are whole, so counting them costs a copy: a few hundred bytes, of /metrics some ten thousand. */
 async function bodyBytes(c: Context): Promise<number> {
   return c.res.body === null ? 0 : (await c.res.clone().arrayBuffer()).byteLength;
 }

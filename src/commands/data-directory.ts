@@ -57,6 +57,26 @@ export function createDataDirectory(dataDir: string): string {
   }
 }
 
+/**
+ * Makes the workers' spool directories, and throws `bad-setting` in one line when one cannot be written: said here, before
+ * any process is started, because a worker could only fail at it again and again.
+ */
+export function createSpoolDirectories(dataDir: string, workers: number): void {
+  for (let worker = 0; worker < workers; worker++) {
+    const path = join(dataDir, 'spool', String(worker));
+    try {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      const probe = join(path, `.write-test-${process.pid}`);
+      closeSync(openSync(probe, 'w', 0o600));
+      rmSync(probe);
+    } catch (cause) {
+      // A full disk only refuses requests; the service starts and waits for room (reference R9).
+      if (/^(ENOSPC|EDQUOT)$/.test(String((cause as NodeJS.ErrnoException).code))) continue;
+      throw new BackworkError('bad-setting', `cannot write to the spool ${path}: ${messageOf(cause)}`, { cause });
+    }
+  }
+}
+
 /** The door's user and password; made on the first call (0600, synced before it returns). */
 export function engineLogin(dataDir: string): EngineLogin {
   const found = readEngineLogin(dataDir);

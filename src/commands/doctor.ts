@@ -1,6 +1,6 @@
 /**
- * `doctor`: what is wrong with this installation and how to mend it, one line a check, exit code 1 when there is a
- * problem. It changes nothing, so it may be run beside the service or before the first start.
+ * `doctor`: what is wrong with this installation, what state its service is in, and how to mend it, one line a check, exit
+ * code 1 when there is a problem. It changes nothing, so it may be run beside the service or before the first start.
  */
 import { resolve } from 'node:path';
 import { BackworkError } from '../base/errors.ts';
@@ -21,6 +21,7 @@ import {
   findService,
   type RunningService,
 } from './doctor-machine.ts';
+import { checkState } from './doctor-state.ts';
 import { checkAccounts, checkStore, checkToken } from './doctor-stores.ts';
 
 /** A token has 69 characters; whatever else comes on stdin is not read on. */
@@ -69,7 +70,10 @@ async function* examine(context: CommandContext, withToken: boolean): AsyncGener
   if (service.state !== undefined) yield await checkReadiness(settings, service.state);
   yield* await checkTelemetryStore(settings, dataDir, service);
   yield* await checkAccounts(dataDir, Date.now());
-  yield checkSpools(dataDir, Date.now());
+  const state = service.state === undefined ? [] : await checkState(settings.apiHost, service.state);
+  yield* state;
+  // The files themselves, where nobody watches them.
+  if (state.length === 0) yield checkSpools(dataDir, Date.now());
   if (withToken) yield await checkToken(await readToken(context), dataDir, Date.now());
 }
 

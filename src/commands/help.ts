@@ -6,8 +6,9 @@ const COMMANDS = `Usage: npm run -s backwork -- <command>
 
   serve                          start the service (npm start)
   sql "<query>" [--format F]     run a query, print the result in any ClickHouse format
-  org create|list                organizations
+  org create|list|limits         organizations
   token create|list|rotate|revoke    ingest tokens of an organization
+  quarantine list|show|replay|drop   requests that ClickHouse refused for good, and bytes that no longer read
   send [--endpoint URL] [--protocol grpc|http] [--token T] [--count ORDERS] [--seed S]
                                  send sample traces, logs and metrics of a small shop; the token is BACKWORK_TOKEN too
   doctor [--token]               check this installation; with --token also the token on stdin or in BACKWORK_TOKEN

@@ -8,18 +8,20 @@
  * SIGTERM and SIGINT stop in order, exit code 0; a second one kills. Of one Ctrl-C under `npm start` two signals arrive
  * (from the terminal and from npm), hence SAME_SIGNAL_MS.
  */
-import { type ApiServer, createApi, serveApi } from '../api/app.ts';
+import { type ApiDeps, type ApiServer, createApi, serveApi } from '../api/app.ts';
 import { BackworkError } from '../base/errors.ts';
 import { takeLock } from '../base/lock-file.ts';
 import { createLog, type Log } from '../base/log.ts';
-import { isLoopback, otlpTlsPaths } from '../settings/load-settings.ts';
+import { encodeNames } from '../ingest/metrics/organization-names.ts';
+import { isLoopback, otlpTlsPaths, spoolReserveBytes } from '../settings/load-settings.ts';
 import { SETTINGS, type Settings } from '../settings/settings.ts';
 import { cannotListen, canSharePorts, portBusy, requireFree } from './addresses.ts';
 import { announcement, tokenText } from './announce.ts';
-import { CHILD_FILES } from './children.ts';
+import { CHILD_FILES, THREAD_FILES } from './children.ts';
 import { type CommandContext, readArguments } from './command.ts';
 import {
   createDataDirectory,
+  createSpoolDirectories,
   engineLogin,
   LOCK_WAIT_MS,
   lockPath,
@@ -30,6 +32,7 @@ import {
 import { prepareCompileCache, releaseStartupMemory } from './idle-memory.ts';
 import { requirePlatform } from './platform.ts';
 import { createService, type Service } from './service.ts';
+import { ServiceMetrics } from './service-metrics.ts';
 
 /** A supervisor that is stopped with SIGKILL after 15 s (Docker: 10 s, systemd: 90 s) has seen the end by then. */
 const STOP_WITHIN_MS = 11_000;
@@ -51,10 +54,15 @@ export async function run(args: readonly string[], context: CommandContext): Pro
   try {
     // Of a predecessor that was killed.
     removeServiceState(dataDir);
-    await Promise.all([requireFreePorts(settings), prepareCompileCache(dataDir, Object.values(CHILD_FILES))]);
+    createSpoolDirectories(dataDir, settings.workers);
+    await Promise.all([
+      requireFreePorts(settings),
+      prepareCompileCache(dataDir, [...Object.values(CHILD_FILES), ...THREAD_FILES]),
+    ]);
     warnOfPlainText(settings, log);
-    token.text = await firstToken(dataDir, settings);
-    await serveUntilStopped({ context, log, dataDir, token });
+    const prepared = await prepareAccounts(dataDir, settings, log);
+    token.text = prepared.token;
+    await serveUntilStopped({ context, log, dataDir, token, organizationNames: prepared.organizationNames });
     return 0;
   } finally {
     if (token.text !== undefined) context.stdout(`\n${tokenText(token.text)}\n\n`);
@@ -72,19 +80,23 @@ interface Serving {
   readonly log: Log;
   readonly dataDir: string;
   readonly token: FirstToken;
+  readonly organizationNames: string;
 }
 
-async function serveUntilStopped({ context, log, dataDir, token }: Serving): Promise<void> {
+async function serveUntilStopped(serving: Serving): Promise<void> {
+  const { context, log, dataDir, token } = serving;
   const { settings } = context;
   const ending = Promise.withResolvers<void>();
   // It is awaited below, but may come before that.
   ending.promise.catch(() => undefined);
-  const service = await makeService({ context, log, dataDir, onFatal: ending.reject });
+  const service = await makeService({ ...serving, onFatal: ending.reject });
   onBrokenInvariant(log);
   const unlisten = onSignals(log, ending.resolve, () => service.kill());
   let api: ApiServer | undefined;
+  const reserveBytes = (diskBytes: number) => spoolReserveBytes(settings, diskBytes);
+  const metrics = new ServiceMetrics({ dataDir, reserveBytes, source: service.source, log });
   try {
-    api = await startApi(settings, log, service);
+    api = await startApi(settings, log, { readiness: () => service.readiness(), metrics: () => metrics.text() });
     const started = await Promise.race([service.start(), ending.promise]);
     if (started === undefined) return;
     const { engine, ...otlp } = started.ports;
@@ -104,17 +116,13 @@ async function serveUntilStopped({ context, log, dataDir, token }: Serving): Pro
   } finally {
     await service.stop(STOP_WITHIN_MS);
     await api?.close(API_STOP_MS);
+    metrics.stop();
     removeServiceState(dataDir);
     unlisten();
   }
 }
 
-async function makeService(deps: {
-  readonly context: CommandContext;
-  readonly log: Log;
-  readonly dataDir: string;
-  readonly onFatal: (error: unknown) => void;
-}): Promise<Service> {
+async function makeService(deps: Serving & { readonly onFatal: (error: unknown) => void }): Promise<Service> {
   const { settings, env } = deps.context;
   const embedded = settings.clickhouseUrl === '';
   const login = embedded ? engineLogin(deps.dataDir) : undefined;
@@ -125,6 +133,7 @@ async function makeService(deps: {
     env,
     dataDir: deps.dataDir,
     files: CHILD_FILES,
+    organizationNames: deps.organizationNames,
     log: deps.log,
     random: Math.random,
     workers: shared ? settings.workers : 1,
@@ -143,14 +152,29 @@ async function makeService(deps: {
   });
 }
 
+interface Prepared {
+  readonly token: string | undefined;
+  /** As organization-names.ts writes them. */
+  readonly organizationNames: string;
+}
+
 /** The keys, the accounts database and, on the first start, organization `default` and its token. */
-async function firstToken(dataDir: string, settings: Settings): Promise<string | undefined> {
+async function prepareAccounts(dataDir: string, settings: Settings, log: Log): Promise<Prepared> {
   const { openAccounts } = await import('../accounts/store/accounts-database.ts');
   const { loadPepper } = await import('../accounts/key-file.ts');
-  const { bootstrap } = await import('../accounts/bootstrap.ts');
+  const { bootstrap, requireAccounts } = await import('../accounts/bootstrap.ts');
+  requireAccounts(dataDir);
   const accounts = await openAccounts({ dataDir });
   try {
-    return (await bootstrap(accounts, settings, loadPepper(dataDir, { create: true }))).token;
+    const { token } = await bootstrap(accounts, settings, loadPepper(dataDir, { create: true }));
+    const names = new Map<string, string>();
+    for (const slug of settings.metricsOrganizations.split(',').filter((one) => one !== '')) {
+      const organization = await accounts.organizations.find(slug);
+      if (organization !== undefined) names.set(organization.id, organization.slug);
+      else
+        log.warn({ setting: SETTINGS.metricsOrganizations.env }, `there is no organization ${slug} to name in metrics`);
+    }
+    return { token, organizationNames: encodeNames(names) };
   } finally {
     await accounts.close();
   }
@@ -198,9 +222,9 @@ function warnOfPlainText(settings: Settings, log: Log): void {
   }
 }
 
-async function startApi(settings: Settings, log: Log, service: Service): Promise<ApiServer> {
+async function startApi(settings: Settings, log: Log, shown: Omit<ApiDeps, 'log'>): Promise<ApiServer> {
   const named = { host: settings.apiHost, port: settings.apiPort, setting: SETTINGS.apiPort.env };
-  const api = createApi({ log, readiness: () => service.readiness() });
+  const api = createApi({ log, ...shown });
   try {
     return await serveApi(api, named.host, named.port);
   } catch (error) {

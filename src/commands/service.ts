@@ -14,7 +14,9 @@ import { BackworkError, type ErrorCode } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ChildMessage } from '../process-messages.ts';
 import { type Child, type ChildSpec, type Ports, restartDelayMs, superviseChild } from '../supervisor.ts';
+import { ChildMetrics } from './child-metrics.ts';
 import { type ChildContext, engineChild, ingestChild, storeChild } from './children.ts';
+import type { MetricsSource } from './service-metrics.ts';
 
 export interface ServiceDeps extends ChildContext {
   readonly log: Log;
@@ -46,6 +48,8 @@ export interface Service {
   stop(withinMs: number): Promise<void>;
   /** SIGKILL to all. */
   kill(): void;
+  /** What /metrics shows of it. */
+  readonly source: MetricsSource;
 }
 
 /** How long ingest waits for the store at start: an engine that has to be repaired after a kill is up in 1–3 s. */
@@ -55,6 +59,9 @@ const STORE_STOP_MS = 2_500;
 const ENGINE_STOP_MS = 1_000;
 /** What migrating may meet while the store is on its way up. */
 const WORTH_RETRYING: readonly ErrorCode[] = ['store-unreachable', 'store-temporary', 'store-unknown-outcome'];
+
+/** A child that has said nothing for so long hangs: it speaks at least once a second. */
+const HANGS_AFTER_MS = 3_000;
 
 interface WorkerState {
   readonly child: Child;
@@ -69,10 +76,13 @@ export function createService(deps: ServiceDeps): Service {
 class SupervisedService implements Service {
   readonly #deps: ServiceDeps;
   readonly #workers: WorkerState[] = [];
+  readonly #metrics = new Map<Child, ChildMetrics>();
   #engine: Child | undefined;
   #store: Child | undefined;
   #ports: { grpc: number; http: number; engine: number };
   #storeReady = false;
+  /** Why the store cannot reach ClickHouse. */
+  #storeTrouble = '';
   #stopping = false;
 
   constructor(deps: ServiceDeps) {
@@ -103,12 +113,28 @@ class SupervisedService implements Service {
 
   readiness(): { ready: boolean; reasons: string[] } {
     if (this.#stopping) return { ready: false, reasons: ['the service is stopping'] };
-    const reasons = this.#workers
-      .filter(({ accepting }) => !accepting)
-      .map(({ child, reason }) => `${child.name}: ${reason}`);
+    const refusals = this.#workers.map((worker) => refusalOf(worker));
+    const reasons = refusals.filter((reason) => reason !== undefined);
     if (this.#workers.length === 0) reasons.push('no ingest process has been started yet');
-    if (!this.#storeReady) reasons.push('store: the telemetry store has not been reached yet');
-    return { ready: this.#workers.some(({ accepting }) => accepting), reasons };
+    reasons.push(...this.#storeReasons());
+    return { ready: refusals.includes(undefined), reasons };
+  }
+
+  get source(): MetricsSource {
+    return {
+      children: () => [...this.#metrics].map(([child, metrics]) => ({ child, metrics })),
+      readiness: () => this.readiness(),
+      accepting: () => this.#workers.map((worker) => refusalOf(worker) === undefined),
+    };
+  }
+
+  /** What is amiss behind the spool: said, but no reason to refuse, because the spool takes what comes. */
+  #storeReasons(): string[] {
+    if (!this.#storeReady)
+      return ['store: the telemetry store has not been reached yet; what arrives waits in the spool'];
+    const reasons = [this.#store, this.#engine].flatMap((child) => (child === undefined ? [] : troubleOf(child)));
+    if (reasons.length === 0 && this.#storeTrouble !== '') reasons.push(`store: ${this.#storeTrouble}`);
+    return reasons.map((reason) => `${reason}; what arrives waits in the spool`);
   }
 
   async stop(withinMs: number): Promise<void> {
@@ -143,7 +169,12 @@ class SupervisedService implements Service {
     }
     await this.#migrate();
     this.#requireNotStopping();
-    this.#store = this.#child(storeChild(this.#deps, () => this.#ports.engine, this.#deps.workers));
+    this.#store = this.#child({
+      ...storeChild(this.#deps, () => this.#ports.engine, this.#deps.workers),
+      onMessage: (message) => {
+        if (message.type === 'storing') this.#storeTrouble = message.reason;
+      },
+    });
     await this.#store.ready;
     this.#storeReady = true;
   }
@@ -183,16 +214,60 @@ class SupervisedService implements Service {
     } else if (message.type === 'accepting') {
       worker.accepting = message.accepting;
       worker.reason = message.reason;
+    } else if (message.type === 'use') {
+      this.#tellOthers(worker, message.organizations);
     } else if (message.type === 'sealed') {
       this.#store?.send({ type: 'sealed', spoolDir: message.spoolDir, sequence: message.sequence });
     }
   }
 
+  /** A limit of an organization holds over all workers, so each knows what was used in the others. */
+  #tellOthers(worker: WorkerState, organizations: readonly object[]): void {
+    const message = { type: 'use', worker: this.#workers.indexOf(worker), organizations } as const;
+    for (const other of this.#workers) if (other !== worker) other.child.send(message);
+  }
+
   #child(spec: ChildSpec): Child {
-    return superviseChild(spec, this.#deps);
+    const [process = '', worker] = spec.name.split(' ');
+    const metrics = new ChildMetrics(worker === undefined ? { process } : { process, worker });
+    const child = superviseChild(
+      {
+        ...spec,
+        onMessage: (message) => {
+          if (message.type === 'metrics') metrics.received(message);
+          else spec.onMessage?.(message);
+        },
+        onEnd: () => {
+          metrics.ended();
+          spec.onEnd?.();
+        },
+      },
+      this.#deps,
+    );
+    this.#metrics.set(child, metrics);
+    return child;
   }
 
   #requireNotStopping(): void {
     if (this.#stopping) throw new BackworkError('shutting-down', 'the service is being stopped');
   }
+}
+
+/** Why a worker does not accept; undefined when it does. One that hangs cannot say that it does not. */
+function refusalOf({ child, accepting, reason }: WorkerState): string | undefined {
+  if (!accepting) return `${child.name}: ${reason}`;
+  return hangText(child);
+}
+
+/** What is wrong with a process as such. */
+function troubleOf(child: Child): string[] {
+  const hangs = hangText(child);
+  if (child.silentMs() === undefined) return [`${child.name}: the process has ended and is started again`];
+  return hangs === undefined ? [] : [hangs];
+}
+
+function hangText(child: Child): string | undefined {
+  const silentMs = child.silentMs();
+  if (silentMs === undefined || silentMs < HANGS_AFTER_MS) return undefined;
+  return `${child.name}: the process hangs: it has said nothing for ${Math.floor(silentMs / 1_000)} s`;
 }

@@ -18,6 +18,20 @@ export interface Tenant {
   readonly placement: string;
   readonly retentionDays: Readonly<Record<Signal, number>>;
   readonly scopes: ReadonlySet<Signal>;
+  readonly limits: OrganizationLimits;
+}
+
+/** What an organization may use, over all ingest processes of the service. 0: no limit. */
+export interface OrganizationLimits {
+  /** Of bodies as inflated. */
+  readonly bytesPerSecond: number;
+  /** Log records, spans and data points; those that are rejected count too. */
+  readonly itemsPerSecond: number;
+  readonly requestsAtOnce: number;
+  /** Records in the spools that wait for the store. */
+  readonly spoolBytes: number;
+  /** 1 to 100: what is short is shared in proportion to it. */
+  readonly weight: number;
 }
 
 // ---------------------------------------------------------------- accept → pipeline → accept
@@ -43,6 +57,11 @@ export interface RequestPath {
 
 export interface Admission {
   readonly tenant: Tenant;
+  /**
+   * The body says that it will grow to `bytes` (a length prefix, a gzip trailer): throws `overloaded` now, when there is no
+   * room for it, rather than when most of it was read. What it says may not be true.
+   */
+  expect(bytes: number): void;
   /**
    * The body has grown to `bytes` in memory, counted on the wire and inflated together. Throws `overloaded` when the
    * budget of bytes in flight has no room for it.
@@ -112,7 +131,7 @@ export interface EncodedBatch {
 
 /** The rows of a segment that is not sealed yet, or of one large request; `convert/builders.ts` is it. */
 export interface SegmentRows {
-  /** Column data held, in bytes. */
+  /** Column data and dictionaries held, in bytes; 0 for rows that wait on the disk. */
   readonly bytes: number;
   /** True when a builder reached BATCH_BYTES_MAX or BATCH_ROWS_MAX: time to seal. */
   readonly full: boolean;
@@ -125,7 +144,9 @@ export interface SegmentRows {
    * Encodes each (table, partition) into batches, one a step, with steps of `undefined` in between within a large one: at
    * each step the caller may let the event loop turn.
    */
-  encodeInSteps(newBatchId: () => string): Generator<EncodedBatch | undefined, void, void>;
+  encodeInSteps(newBatchId: () => string): Iterable<EncodedBatch | undefined> | AsyncIterable<EncodedBatch | undefined>;
+  /** Nobody encodes them any more: what they hold can go. */
+  release?(): Promise<void>;
 }
 
 // ---------------------------------------------------------------- spool
@@ -186,21 +207,26 @@ export interface SegmentFooter {
 
 /** Told by accept and the pipeline; cheap: at most a few calls a request. */
 export interface IngestEvents {
-  /** A request was answered OK. Bytes as the client sent them. `rejectedReason` is a word of a fixed list; '' when none was. */
+  /** A request was answered OK. Bytes of its body, inflated. `rejectedReason` is a word of a fixed list; '' when none was. */
   accepted(request: {
     readonly orgId: string;
     readonly signal: Signal;
     readonly protocol: 'grpc' | 'http';
     readonly items: number;
     readonly rejected: number;
+    readonly rejectedReason: string;
     readonly bytes: number;
   }): void;
-  /** A request was refused. `reason` is the ErrorCode of the answer; `orgId` is undefined before it was authenticated. */
+  /**
+   * A request was refused. `reason` is the ErrorCode of the answer; `orgId` is undefined before it was authenticated,
+   * `signal` for an unknown path; `bytes` of its body had been read by then.
+   */
   refused(refusal: {
     readonly orgId: string | undefined;
-    readonly signal: Signal;
+    readonly signal: Signal | undefined;
     readonly protocol: 'grpc' | 'http';
     readonly reason: string;
+    readonly bytes: number;
   }): void;
   /** A group commit: from the first record that waited to the sync's end. */
   committed(commit: { readonly ms: number; readonly records: number; readonly bytes: number }): void;
@@ -210,11 +236,12 @@ export interface IngestEvents {
 
 /** Told by the store. */
 export interface StoreEvents {
-  /** An INSERT ended: `outcome` is 'stored' or the ErrorCode. */
+  /** An INSERT ended: `outcome` is 'stored' or the ErrorCode. `sentBefore` of its batches were in an earlier INSERT. */
   inserted(insert: {
     readonly table: string;
     readonly outcome: string;
     readonly batches: number;
+    readonly sentBefore: number;
     readonly rows: number;
     readonly bytes: number;
     readonly ms: number;
@@ -231,6 +258,8 @@ export interface StoreEvents {
   gap(segment: { readonly spool: string; readonly sequence: number }): void;
   /** A batch was converted again from its records. */
   convertedAgain(batch: { readonly rows: number }): void;
-  /** All of a segment is stored, and its files are gone. */
+  /** All of a segment is stored, and its files are gone. `ageMs` since its first request was received. */
   removed(segment: { readonly requests: number; readonly ageMs: number }): void;
+  /** Why the telemetry store cannot be reached, in a sentence; undefined: it answers again. */
+  reachable(reason: string | undefined): void;
 }

@@ -8,7 +8,8 @@
 import { isIP } from 'node:net';
 import { availableParallelism, totalmem } from 'node:os';
 import { BackworkError } from '../base/errors.ts';
-import { MIB } from '../base/limits.ts';
+import { MIB, ORGANIZATION_WEIGHT } from '../base/limits.ts';
+import { leastIngestMemoryMib, usualInFlightMib, usualIngestMemoryMib } from '../base/memory-plan.ts';
 import { type NumberSetting, SETTINGS, type Setting, type Settings, type TextSetting } from './settings.ts';
 
 /** What `auto` values are computed from. */
@@ -77,6 +78,17 @@ export function corsOrigins(settings: Pick<Settings, 'corsOrigins'>): string[] {
 export function settingsHelp(): string {
   const rows = entries().map(([, setting]) => `  ${setting.env} (${defaultText(setting)})\n      ${setting.meaning}\n`);
   return rows.join('');
+}
+
+/** What an organization without limits of its own may use; 0 is no limit. */
+export function organizationDefaults(settings: Settings) {
+  return {
+    bytesPerSecond: settings.orgBytesPerSecond,
+    itemsPerSecond: settings.orgItemsPerSecond,
+    requestsAtOnce: settings.orgRequestsAtOnce,
+    spoolBytes: settings.orgSpoolMib * MIB,
+    weight: ORGANIZATION_WEIGHT,
+  };
 }
 
 /** The table for the README. */
@@ -159,6 +171,28 @@ function fillAuto(values: Record<string, string | number | boolean>, machine: Ma
   for (const [name, value] of Object.entries(computed)) {
     if (values[name] === 'auto') values[name] = value;
   }
+  fillIngestMemory(values as Record<string, number | 'auto'>, machine);
+}
+
+/** The ceiling makes room for what the operator has set of its parts, the parts follow from the ceiling. */
+function fillIngestMemory(values: Record<string, number | 'auto'>, machine: Machine): void {
+  const [workers, bodyMib, inFlight] = ['workers', 'bodyMib', 'inFlightMib'].map((name) => values[name]);
+  const body = Number(bodyMib);
+  if (values['ingestMemoryMib'] === 'auto') {
+    const usual = usualIngestMemoryMib({ memoryMib: machine.memoryMib, workers: Number(workers), bodyMib: body });
+    const needed = inFlight === 'auto' ? 0 : leastIngestMemoryMib(body, Number(inFlight));
+    values['ingestMemoryMib'] = Math.max(usual, needed);
+  }
+  if (inFlight === 'auto') values['inFlightMib'] = usualInFlightMib(Number(values['ingestMemoryMib']), body);
+}
+
+/** What the parts need at least; the ceiling itself may be what is wrong, so it is named. */
+function memoryProblems(settings: Settings, wrong: ReadonlySet<string>): string[] {
+  if (['ingestMemoryMib', 'bodyMib', 'inFlightMib'].some((name) => wrong.has(name))) return [];
+  const least = leastIngestMemoryMib(settings.bodyMib, settings.inFlightMib);
+  if (settings.ingestMemoryMib >= least) return [];
+  const parts = `${SETTINGS.bodyMib.env} (${settings.bodyMib} MiB) and ${settings.inFlightMib} MiB of bodies in flight`;
+  return [line(SETTINGS.ingestMemoryMib, settings.ingestMemoryMib, `must be at least ${least} MiB with ${parts}`)];
 }
 
 // ---------------------------------------------------------------- relations
@@ -196,6 +230,7 @@ function relationProblems(settings: Settings, wrong: ReadonlySet<string>): strin
     const why = `must be at most ${SETTINGS.inFlightMib.env} (${settings.inFlightMib} MiB), or no such body fits in memory`;
     problems.push(line(SETTINGS.bodyMib, settings.bodyMib, why));
   }
+  problems.push(...memoryProblems(settings, wrong));
   return [...problems, ...tlsProblems(settings), ...corsProblems(settings), ...portProblems(settings, wrong)];
 }
 
@@ -256,7 +291,7 @@ export function isLoopback(host: string): boolean {
 // ---------------------------------------------------------------- unknown variables
 
 /** What main sets for its children, and what the tests use: none of an operator's business. */
-const INTERNAL = /^BACKWORK_(WORKER_INDEX|ENGINE_DIR|ENGINE_FILE|STORE_.*|TEST_.*)$/;
+const INTERNAL = /^BACKWORK_(WORKER_INDEX|ORGANIZATION_NAMES|ENGINE_DIR|ENGINE_FILE|STORE_.*|TEST_.*)$/;
 
 function unknownProblems(env: NodeJS.ProcessEnv): string[] {
   const known = entries().map(([, setting]) => setting.env);

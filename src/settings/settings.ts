@@ -82,9 +82,14 @@ export const SETTINGS = {
     env: 'BACKWORK_API_HOST',
     type: 'text',
     default: '127.0.0.1',
-    meaning: 'Address of the API, /healthz and /readyz.',
+    meaning: 'Address of the API, /healthz, /readyz and /metrics.',
   },
-  apiPort: { ...PORT, env: 'BACKWORK_API_PORT', default: 8080, meaning: 'Port of the API, /healthz and /readyz.' },
+  apiPort: {
+    ...PORT,
+    env: 'BACKWORK_API_PORT',
+    default: 8080,
+    meaning: 'Port of the API, /healthz, /readyz and /metrics.',
+  },
   enginePort: {
     ...PORT,
     env: 'BACKWORK_ENGINE_PORT',
@@ -135,14 +140,71 @@ export const SETTINGS = {
     unit: 'MiB',
     meaning: 'Largest body of a request, as sent and as inflated, over gRPC and HTTP; more is refused for good.',
   },
+  ingestMemoryMib: {
+    env: 'BACKWORK_INGEST_MEMORY_MIB',
+    type: 'number',
+    default: 'auto',
+    min: 320,
+    max: 65_536,
+    unit: 'MiB',
+    meaning:
+      'Memory that one ingest process may use; what has no room is refused with a retryable answer. By default a quarter of the machine or its cgroup for all ingest processes together, each 512 to 1,024 MiB and more for larger bodies.',
+  },
   inFlightMib: {
     env: 'BACKWORK_IN_FLIGHT_MIB',
     type: 'number',
-    default: 256,
-    min: 64,
+    default: 'auto',
+    min: 16,
     max: 65_536,
     unit: 'MiB',
-    meaning: 'Bodies in memory in one ingest process; more is refused with a retryable answer.',
+    meaning:
+      'Bodies in memory in one ingest process, within BACKWORK_INGEST_MEMORY_MIB; more is refused with a retryable answer. By default 256 MiB or two thirds of what that leaves, whichever is less, and room for two of the largest.',
+  },
+  ingestBytesPerSecond: {
+    env: 'BACKWORK_INGEST_BYTES_PER_SECOND',
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1_000_000_000_000,
+    unit: 'bytes',
+    meaning:
+      'Bytes of inflated bodies that one ingest process takes in a second, for a machine that has other work too; 0 is no limit. More is refused with a retryable answer.',
+  },
+  orgBytesPerSecond: {
+    env: 'BACKWORK_ORG_BYTES_PER_SECOND',
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1_000_000_000_000,
+    unit: 'bytes',
+    meaning:
+      'Bytes of inflated bodies that an organization may send in a second, unless `org limits` gives it its own; 0 is no limit. More is refused with a retryable answer.',
+  },
+  orgItemsPerSecond: {
+    env: 'BACKWORK_ORG_ITEMS_PER_SECOND',
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1_000_000_000,
+    meaning: 'The same for log records, spans and data points in a second.',
+  },
+  orgRequestsAtOnce: {
+    env: 'BACKWORK_ORG_REQUESTS_AT_ONCE',
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1_000_000,
+    meaning: 'The same for requests that run at the same time.',
+  },
+  orgSpoolMib: {
+    env: 'BACKWORK_ORG_SPOOL_MIB',
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1_048_576,
+    unit: 'MiB',
+    meaning:
+      'The same for records in the spools that wait for the telemetry store; whatever it says, no organization fills more than its share of the disk.',
   },
   segmentMib: {
     env: 'BACKWORK_SEGMENT_MIB',
@@ -171,6 +233,23 @@ export const SETTINGS = {
     unit: 'MiB',
     meaning: 'Free disk below which ingest refuses; by default max(2 segments a worker, min(5 % of the disk, 2 GiB)).',
   },
+  identicalOnce: {
+    env: 'BACKWORK_IDENTICAL_ONCE',
+    type: 'flag',
+    default: false,
+    meaning:
+      'Store requests with the same body from the same organization once in ten minutes, even when the first was answered; without it only those whose earlier answer is not known to have been sent.',
+  },
+  quarantineMib: {
+    env: 'BACKWORK_QUARANTINE_MIB',
+    type: 'number',
+    default: 256,
+    min: 1,
+    max: 1_048_576,
+    unit: 'MiB',
+    meaning:
+      'Requests of one organization that ClickHouse refuses for good, kept in quarantine at most; what is refused beyond it stays in the spool.',
+  },
   clickhouseUrl: {
     env: 'BACKWORK_CLICKHOUSE_URL',
     type: 'text',
@@ -191,6 +270,14 @@ export const SETTINGS = {
     type: 'flag',
     default: false,
     meaning: 'Refuse to start when OTLP or the API would be plain text on an address other than loopback.',
+  },
+  metricsOrganizations: {
+    env: 'BACKWORK_METRICS_ORGANIZATIONS',
+    type: 'text',
+    default: 'default',
+    pattern: /^$|^[a-z0-9][a-z0-9-]{0,62}(,[a-z0-9][a-z0-9-]{0,62}){0,19}$/,
+    meaning:
+      'Organizations (slugs, at most 20, separated by commas) that /metrics shows by name; all others together are `other`. One that is made later is named from the next start on.',
   },
   logLevel: {
     env: 'BACKWORK_LOG_LEVEL',

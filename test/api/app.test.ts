@@ -17,7 +17,8 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'backwork-api-'));
   fd = openSync(join(dir, 'log'), 'a');
   readiness = () => ({ ready: true, reasons: [] });
-  api = createApi({ log: createLog('main', 'debug', fd), readiness: () => readiness() });
+  const metrics = async () => ({ contentType: 'text/plain; version=0.0.4', text: 'backwork_ready 1\n' });
+  api = createApi({ log: createLog('main', 'debug', fd), readiness: () => readiness(), metrics });
 });
 afterEach(async () => {
   await server?.close(0);

@@ -44,7 +44,13 @@ describe('settings', () => {
       retentionDays: 30,
       ownPlacementsMax: 8,
       bodyMib: 64,
+      ingestMemoryMib: 1_024,
       inFlightMib: 256,
+      ingestBytesPerSecond: 0,
+      orgBytesPerSecond: 0,
+      orgItemsPerSecond: 0,
+      orgRequestsAtOnce: 0,
+      orgSpoolMib: 0,
       segmentMib: 64,
       segmentMs: 1_000,
       spoolReserveMib: 0,
@@ -52,6 +58,9 @@ describe('settings', () => {
       accountsUrl: '',
       requireTls: false,
       logLevel: 'info',
+      quarantineMib: 256,
+      metricsOrganizations: 'default',
+      identicalOnce: false,
     });
   });
 
@@ -103,7 +112,7 @@ describe('settings', () => {
     ['a port beyond the last', { BACKWORK_OTLP_GRPC_PORT: '65536' }, /^ {2}BACKWORK_OTLP_GRPC_PORT=65536: /],
     ['a negative number', { BACKWORK_WORKERS: '-1' }, /^ {2}BACKWORK_WORKERS=-1: .*1 to 64, or auto/],
     ['a fraction', { BACKWORK_SEGMENT_MS: '1.5' }, /50 to 60000 ms/],
-    ['auto where it is no default', { BACKWORK_IN_FLIGHT_MIB: 'auto' }, /64 to 65536 MiB$/],
+    ['auto where it is no default', { BACKWORK_SEGMENT_MIB: 'auto' }, /1 to 64 MiB$/],
     ['a retention outside the list', { BACKWORK_RETENTION_DAYS: '31' }, /one of 1, 3, 7, 14, 30, .* days/],
     ['a flag of another kind', { BACKWORK_REQUIRE_TLS: 'yes' }, /BACKWORK_REQUIRE_TLS=yes: must be 0 or 1/],
     ['an unknown log level', { BACKWORK_LOG_LEVEL: 'trace' }, /debug, info, warn or error/],

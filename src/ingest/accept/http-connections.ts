@@ -7,7 +7,7 @@
  *   a body whose framing is broken           the request's own refusal (400), closed
  *   connectionAgeMs ± 10 %                   `Connection: close` on the next answer
  */
-import http, { type Server } from 'node:http';
+import http, { type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
@@ -159,3 +159,11 @@ function unparsedText(error: NodeJS.ErrnoException, http2: boolean): string {
 
 /** Closes the socket; 'close' tells those who wait. */
 function ignore(): void {}
+
+/** More of the request's body may come. */
+export function isArriving(request: IncomingMessage): boolean {
+  const { headers } = request;
+  if (request.complete) return false;
+  if (headers['transfer-encoding'] !== undefined) return true;
+  return headers['content-length'] !== undefined && headers['content-length'] !== '0';
+}
