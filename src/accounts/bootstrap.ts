@@ -1,10 +1,12 @@
 /** What the first start makes: the organization `default` and its first ingest token. */
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { BackworkError } from '../base/errors.ts';
 import { loadKeyedHash } from '../base/keyed-hash.ts';
-import type { Pepper } from './key-file.ts';
+import { type Pepper, pepperPath } from './key-file.ts';
 import { DEFAULT_SLUG, placementRules } from './organization.ts';
 import type { AccountsDatabase } from './store/accounts-database.ts';
+import { accountsPath } from './store/sqlite.ts';
 import { newTokenSecret, SCOPES } from './token.ts';
 
 /** What of the settings a first organization needs. */
@@ -36,6 +38,21 @@ export async function bootstrap(
   const rest = { orgId, name: DEFAULT_SLUG, scopes: SCOPES, createdAtMs: nowMs(), expiresAtMs: undefined };
   await accounts.tokens.create({ ...stored, ...rest });
   return { orgId, token };
+}
+
+/**
+ * To be called before the database is opened, which would make a new one. Throws BackworkError `not-found` when there is a
+ * key but no database: it was lost, or its disk is not there. With a new one every token would be unknown, and clients drop
+ * what is answered 401 (reference F36).
+ */
+export function requireAccounts(dataDir: string): void {
+  const path = accountsPath(dataDir);
+  if (existsSync(path) || !existsSync(pepperPath(dataDir))) return;
+  const advice = 'restore it from a backup; to start anew, without organizations and tokens, remove keys/ as well';
+  throw new BackworkError(
+    'not-found',
+    `${path} is missing, but keys/pepper.key says that there were tokens: ${advice}`,
+  );
 }
 
 /**

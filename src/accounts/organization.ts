@@ -4,6 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { BackworkError } from '../base/errors.ts';
+import type { OrganizationLimits } from './organization-limits.ts';
 import type { Scope } from './token.ts';
 
 export interface Organization {
@@ -17,6 +18,7 @@ export interface Organization {
   readonly retentionDays: Readonly<Record<Scope, number>>;
   /** Set: ingest answers `forbidden`; data is kept. */
   readonly disabledAtMs: number | undefined;
+  readonly limits: OrganizationLimits;
   readonly createdAtMs: number;
   readonly revision: number;
 }

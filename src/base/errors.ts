@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'forbidden'
   | 'volume-used-up'
   | 'rate-limited'
+  | 'org-limit'
   | 'overloaded'
   | 'spool-full'
   | 'spool-failed'
@@ -58,6 +59,8 @@ export class BackworkError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly field: string | undefined;
   readonly storeCode: number | undefined;
+  /** Whose request was refused, where that was known already: for counting, never for a text. */
+  orgId: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });

@@ -1,17 +1,27 @@
-/** `org create|list`: organizations, in the accounts database directly, with or without a running service. */
+/** `org create|list|limits`: organizations, in the accounts database directly, with or without a running service. */
+import type { LimitName } from '../accounts/organization-limits.ts';
 import { BackworkError } from '../base/errors.ts';
+import { ORGANIZATION_WEIGHT } from '../base/limits.ts';
+import type { Settings } from '../settings/settings.ts';
 import { RETENTION_DAYS } from '../tables/retention.ts';
 import { type CommandContext, readArguments, UsageError } from './command.ts';
 
 export const usage = `org create --name N [--slug S] [--retention-days ${RETENTION_DAYS.join('|')}]
-       org list`;
+       org list
+       org limits ID|SLUG [--bytes-per-second N] [--items-per-second N] [--requests-at-once N] [--spool-mib N] [--weight N]
+                  N: 0 is no limit (a weight is 1 to 100), default is what the settings say`;
 
-/** `create` prints the id and nothing else on stdout; `list` prints tab-separated columns under a header line. */
+/**
+ * `create` prints the id and nothing else on stdout; `list` and `limits` print tab-separated columns under a header line.
+ * `limits` changes what is named, and prints what is then in force and where it comes from.
+ */
 export async function run(args: readonly string[], context: CommandContext): Promise<number> {
   const [action, ...rest] = args;
   if (action === 'create') return create(rest, context);
   if (action === 'list') return list(rest, context);
-  throw new UsageError(action === undefined ? 'create or list?' : `org ${action}: create or list?`, usage);
+  if (action === 'limits') return limits(rest, context);
+  const choice = 'create, list or limits?';
+  throw new UsageError(action === undefined ? choice : `org ${action}: ${choice}`, usage);
 }
 
 async function create(args: readonly string[], context: CommandContext): Promise<number> {
@@ -58,6 +68,57 @@ async function list(args: readonly string[], context: CommandContext): Promise<n
   } finally {
     await accounts.close();
   }
+}
+
+/** In the order in which they are shown; 0 of the settings is no limit as well. */
+const LIMIT_OPTIONS: readonly {
+  readonly option: string;
+  readonly name: LimitName;
+  readonly setting?: keyof Settings;
+}[] = [
+  { option: 'bytes-per-second', name: 'bytesPerSecond', setting: 'orgBytesPerSecond' },
+  { option: 'items-per-second', name: 'itemsPerSecond', setting: 'orgItemsPerSecond' },
+  { option: 'requests-at-once', name: 'requestsAtOnce', setting: 'orgRequestsAtOnce' },
+  { option: 'spool-mib', name: 'spoolMib', setting: 'orgSpoolMib' },
+  { option: 'weight', name: 'weight' },
+];
+
+async function limits(args: readonly string[], context: CommandContext): Promise<number> {
+  const kinds = Object.fromEntries(LIMIT_OPTIONS.map(({ option }) => [option, 'text' as const]));
+  const { words, text } = readArguments(args, kinds, usage, 1);
+  const changes: { -readonly [Name in LimitName]?: number | undefined } = {};
+  for (const { option, name } of LIMIT_OPTIONS) {
+    const value = text[option];
+    if (value !== undefined) changes[name] = limitOf(option, value);
+  }
+  const { openAccounts } = await import('../accounts/store/accounts-database.ts');
+  const accounts = await openAccounts({ dataDir: context.settings.dataDir });
+  try {
+    const [idOrSlug = ''] = words;
+    const found = await accounts.organizations.find(idOrSlug);
+    if (found === undefined) {
+      throw new BackworkError('not-found', `there is no organization ${JSON.stringify(idOrSlug)}; see org list`);
+    }
+    const changed = Object.keys(changes).length > 0;
+    const organization = changed ? await accounts.organizations.setLimits(found.id, changes) : found;
+    context.stdout('LIMIT\tIN_FORCE\tFROM\n');
+    for (const { option, name, setting } of LIMIT_OPTIONS) {
+      const own = organization.limits[name];
+      const inForce = own ?? (setting === undefined ? ORGANIZATION_WEIGHT : Number(context.settings[setting]));
+      const from = own === undefined ? 'default' : 'organization';
+      context.stdout(`${[option, inForce === 0 ? 'none' : inForce, from].join('\t')}\n`);
+    }
+    return 0;
+  } finally {
+    await accounts.close();
+  }
+}
+
+/** undefined: the default of the settings. Bounds are the accounts' business. */
+function limitOf(option: string, text: string): number | undefined {
+  if (text === 'default') return undefined;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new BackworkError('invalid-input', `--${option} ${JSON.stringify(text)} must be a whole number or default`);
 }
 
 function retentionDays(text: string | undefined, fallback: number): number {

@@ -1,8 +1,9 @@
 import { rmSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { bootstrap } from '../../src/accounts/bootstrap.ts';
+import { bootstrap, requireAccounts } from '../../src/accounts/bootstrap.ts';
 import { loadPepper, pepperPath } from '../../src/accounts/key-file.ts';
 import { openAccounts } from '../../src/accounts/store/accounts-database.ts';
+import { accountsPath } from '../../src/accounts/store/sqlite.ts';
 import { parseToken } from '../../src/base/token-format.ts';
 import { loadSettings } from '../../src/settings/load-settings.ts';
 import { makeOrganization, makeTokenOf, NOON_MS, temporaryDir } from './accounts-fixture.ts';
@@ -61,5 +62,19 @@ describe('the first start', () => {
     await expect(starting).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining(row.pepperId) });
     await accounts.tokens.revoke(row.id, NOON_MS);
     await expect(bootstrap(accounts, SETTINGS, other)).resolves.toMatchObject({ orgId: org.id });
+  });
+});
+
+describe('a database that is missing', () => {
+  it('is made by a first start only: where there is a key, it was lost', async () => {
+    const empty = temporaryDir();
+    expect(() => requireAccounts(empty)).not.toThrow();
+    const { accounts, dataDir } = await open();
+    expect(() => requireAccounts(dataDir)).not.toThrow();
+    await accounts.close();
+    rmSync(accountsPath(dataDir));
+    expect(() => requireAccounts(dataDir)).toThrow(expect.objectContaining({ code: 'not-found' }));
+    rmSync(pepperPath(dataDir));
+    expect(() => requireAccounts(dataDir)).not.toThrow();
   });
 });

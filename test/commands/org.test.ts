@@ -7,7 +7,12 @@ import { temporaryDir } from '../accounts/accounts-fixture.ts';
 /** Runs the command on a data directory; resolves to the code and what was printed. */
 async function org(dataDir: string, ...args: string[]) {
   const printed = { stdout: '', stderr: '' };
-  const env = { BACKWORK_DATA_DIR: dataDir, BACKWORK_RETENTION_DAYS: '14', BACKWORK_OWN_PLACEMENTS_MAX: '1' };
+  const env = {
+    BACKWORK_DATA_DIR: dataDir,
+    BACKWORK_RETENTION_DAYS: '14',
+    BACKWORK_OWN_PLACEMENTS_MAX: '1',
+    BACKWORK_ORG_ITEMS_PER_SECOND: '5000',
+  };
   const code = await run(args, {
     settings: loadSettings(env, { cores: 2, memoryMib: 4_096 }),
     stdout: (text) => {
@@ -72,5 +77,49 @@ describe('org create', () => {
     const dataDir = temporaryDir();
     await org(dataDir, 'create', '--name', 'a');
     await expect(org(dataDir, ...args)).rejects.toMatchObject({ code });
+  });
+});
+
+describe('org limits', () => {
+  async function limitsOf(dataDir: string, ...args: string[]): Promise<string[][]> {
+    const { stdout } = await org(dataDir, 'limits', ...args);
+    const lines = stdout.trim().split('\n');
+    return lines.map((line) => line.split('\t'));
+  }
+
+  it('prints what is in force and where it comes from, changes what is named, and takes it back', async () => {
+    const dataDir = temporaryDir();
+    await org(dataDir, 'create', '--name', 'Acme');
+    const defaults = [
+      ['LIMIT', 'IN_FORCE', 'FROM'],
+      ['bytes-per-second', 'none', 'default'],
+      ['items-per-second', '5000', 'default'],
+      ['requests-at-once', 'none', 'default'],
+      ['spool-mib', 'none', 'default'],
+      ['weight', '10', 'default'],
+    ];
+    expect(await limitsOf(dataDir, 'acme')).toEqual(defaults);
+    const options = ['--bytes-per-second', '1000000', '--items-per-second=0', '--requests-at-once', '9'];
+    expect(await limitsOf(dataDir, 'acme', ...options, '--spool-mib', '64', '--weight', '20')).toEqual([
+      ['LIMIT', 'IN_FORCE', 'FROM'],
+      ['bytes-per-second', '1000000', 'organization'],
+      ['items-per-second', 'none', 'organization'],
+      ['requests-at-once', '9', 'organization'],
+      ['spool-mib', '64', 'organization'],
+      ['weight', '20', 'organization'],
+    ]);
+    const back = ['bytes-per-second', 'items-per-second', 'requests-at-once', 'spool-mib', 'weight'];
+    expect(await limitsOf(dataDir, 'acme', ...back.flatMap((name) => [`--${name}`, 'default']))).toEqual(defaults);
+  });
+
+  it.each([
+    ['an unknown organization', 'not-found', ['nobody']],
+    ['a value that is no number', 'invalid-input', ['acme', '--spool-mib', '1g']],
+    ['a weight of 0', 'invalid-input', ['acme', '--weight', '0']],
+    ['no organization', 'invalid-input', []],
+  ])('refuses %s with %s', async (_what, code, args) => {
+    const dataDir = temporaryDir();
+    await org(dataDir, 'create', '--name', 'Acme');
+    await expect(org(dataDir, 'limits', ...args)).rejects.toMatchObject({ code });
   });
 });

@@ -52,3 +52,46 @@ describe('the budget of bytes in flight', () => {
     budget.open(100);
   });
 });
+
+describe('the budget of bytes in flight, where several organizations send', () => {
+  const sharedBudget = (isShared = () => true) => new ByteBudget(100, () => 0, isShared);
+  const orgLimit = expect.objectContaining({ code: 'org-limit', retryable: true });
+  const holderOf = (weight = 10) => ({ weight, inFlightBytes: 0 });
+
+  it('refuses the one that holds more than four times what is free, and lets the others in', () => {
+    const budget = sharedBudget();
+    const [noisy, quiet] = [holderOf(), holderOf()];
+    // 80 held, 20 free: 80 is four times 20.
+    for (let n = 0; n < 8; n++) budget.open(10, noisy);
+    expect(() => budget.open(1, noisy)).toThrow(orgLimit);
+    for (let n = 0; n < 10; n++) budget.open(1, quiet);
+    expect(() => budget.open(1, noisy)).toThrow(orgLimit);
+    expect([noisy.inFlightBytes, quiet.inFlightBytes]).toEqual([80, 10]);
+  });
+
+  it('shares in proportion to the weights', () => {
+    const budget = sharedBudget();
+    const [light, heavy] = [holderOf(5), holderOf(100)];
+    // 2 x what is free.
+    for (let n = 0; n < 66; n++) budget.open(1, light);
+    expect(() => budget.open(3, light)).toThrow(orgLimit);
+    for (let n = 0; n < 30; n++) budget.open(1, heavy);
+  });
+
+  it('lets a body that is alone grow as far as there is room, and counts it down when it ends', () => {
+    const budget = sharedBudget();
+    const holder = holderOf(1);
+    const request = budget.open(10, holder);
+    budget.hold(request, 100);
+    budget.close(request);
+    expect(holder.inFlightBytes).toBe(0);
+    budget.open(100, holder);
+  });
+
+  it('gives the whole budget to an organization that is the only one', () => {
+    const budget = sharedBudget(() => false);
+    const holder = holderOf();
+    for (let n = 0; n < 100; n++) budget.open(1, holder);
+    expect(() => budget.open(1, holder)).toThrow(expect.objectContaining({ code: 'overloaded' }));
+  });
+});

@@ -1,6 +1,6 @@
 /** Organizations in the accounts database. */
 import { randomBytes } from 'node:crypto';
-import type { Kysely, Selectable } from 'kysely';
+import type { Kysely, Selectable, Updateable } from 'kysely';
 import { BackworkError } from '../../base/errors.ts';
 import {
   checkName,
@@ -14,6 +14,7 @@ import {
   type PlacementRules,
   slugOf,
 } from '../organization.ts';
+import { checkLimits, LIMIT_NAMES, type LimitName, type OrganizationLimits } from '../organization-limits.ts';
 import type { OrganizationsTable, Tables } from './schema.ts';
 import { write } from './write.ts';
 
@@ -29,7 +30,21 @@ export interface OrganizationStore {
   list(): Promise<Organization[]>;
   /** Ingest refuses a disabled organization within a second; undefined lets it in again. Throws `not-found`. */
   setDisabled(id: string, disabledAtMs: number | undefined): Promise<Organization>;
+  /**
+   * Changes the limits that are named; one that is undefined becomes the default of the settings again. Ingest holds them
+   * within a second. Throws `not-found`, and as checkLimits does.
+   */
+  setLimits(id: string, limits: Partial<OrganizationLimits>): Promise<Organization>;
 }
+
+type LimitColumn = 'limit_bytes_per_second' | 'limit_items_per_second' | 'limit_requests_at_once' | 'limit_spool_mib';
+const LIMIT_COLUMNS: Readonly<Record<LimitName, LimitColumn | 'weight'>> = {
+  bytesPerSecond: 'limit_bytes_per_second',
+  itemsPerSecond: 'limit_items_per_second',
+  requestsAtOnce: 'limit_requests_at_once',
+  spoolMib: 'limit_spool_mib',
+  weight: 'weight',
+};
 
 export function organizationStore(db: Kysely<Tables>): OrganizationStore {
   return {
@@ -43,18 +58,26 @@ export function organizationStore(db: Kysely<Tables>): OrganizationStore {
       const rows = await db.selectFrom('organizations').selectAll().orderBy('created_at').orderBy('id').execute();
       return rows.map(fromRow);
     },
-    setDisabled: (id, disabledAtMs) =>
-      write(db, async (tx, revision) => {
-        const row = await tx
-          .updateTable('organizations')
-          .set({ disabled_at: disabledAtMs ?? null, revision })
-          .where('id', '=', id)
-          .returningAll()
-          .executeTakeFirst();
-        if (row === undefined) throw new BackworkError('not-found', `there is no organization ${id}`);
-        return fromRow(row);
-      }),
+    setDisabled: (id, disabledAtMs) => update(db, id, { disabled_at: disabledAtMs ?? null }),
+    async setLimits(id, limits) {
+      checkLimits(limits);
+      const named = LIMIT_NAMES.filter((name) => name in limits);
+      return update(db, id, Object.fromEntries(named.map((name) => [LIMIT_COLUMNS[name], limits[name] ?? null])));
+    },
   };
+}
+
+function update(db: Kysely<Tables>, id: string, changes: Updateable<OrganizationsTable>): Promise<Organization> {
+  return write(db, async (tx, revision) => {
+    const row = await tx
+      .updateTable('organizations')
+      .set({ ...changes, revision })
+      .where('id', '=', id)
+      .returningAll()
+      .executeTakeFirst();
+    if (row === undefined) throw new BackworkError('not-found', `there is no organization ${id}`);
+    return fromRow(row);
+  });
 }
 
 async function create(db: Kysely<Tables>, input: NewOrganization, rules: PlacementRules): Promise<Organization> {
@@ -79,6 +102,11 @@ async function create(db: Kysely<Tables>, input: NewOrganization, rules: Placeme
       disabled_at: null,
       created_at: input.createdAtMs,
       revision,
+      limit_bytes_per_second: null,
+      limit_items_per_second: null,
+      limit_requests_at_once: null,
+      limit_spool_mib: null,
+      weight: null,
     };
     await tx.insertInto('organizations').values(row).execute();
     return fromRow(row);
@@ -97,6 +125,13 @@ function fromRow(row: Selectable<OrganizationsTable>): Organization {
       traces: row.retention_days_traces,
     },
     disabledAtMs: row.disabled_at ?? undefined,
+    limits: {
+      bytesPerSecond: row.limit_bytes_per_second ?? undefined,
+      itemsPerSecond: row.limit_items_per_second ?? undefined,
+      requestsAtOnce: row.limit_requests_at_once ?? undefined,
+      spoolMib: row.limit_spool_mib ?? undefined,
+      weight: row.weight ?? undefined,
+    },
     createdAtMs: row.created_at,
     revision: row.revision,
   };

@@ -22,6 +22,12 @@ export interface OrganizationsTable {
   disabled_at: number | null;
   created_at: number;
   revision: number;
+  /** These five: null is the default of the settings, 0 is no limit. */
+  limit_bytes_per_second: number | null;
+  limit_items_per_second: number | null;
+  limit_requests_at_once: number | null;
+  limit_spool_mib: number | null;
+  weight: number | null;
 }
 
 export interface TokensTable {
@@ -52,7 +58,10 @@ export interface Migration {
   readonly up: (db: Kysely<Tables>) => Promise<void>;
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ version: 1, up: organizationsAndTokens }];
+export const MIGRATIONS: readonly Migration[] = [
+  { version: 1, up: organizationsAndTokens },
+  { version: 2, up: organizationLimits },
+];
 
 /** `ltrim` of all allowed characters leaves nothing: the one test of a form that both databases have. */
 const ID_FORM = sql`length(id) = 20 AND substr(id, 1, 4) = 'org_'
@@ -100,4 +109,18 @@ async function organizationsAndTokens(db: Kysely<Tables>): Promise<void> {
     .execute();
   await db.schema.createIndex('tokens_revision').on('tokens').column('revision').execute();
   await db.schema.createIndex('tokens_organization').on('tokens').columns(['org_id', 'name']).execute();
+}
+
+async function organizationLimits(db: Kysely<Tables>): Promise<void> {
+  const amounts = ['limit_bytes_per_second', 'limit_items_per_second', 'limit_requests_at_once', 'limit_spool_mib'];
+  for (const name of amounts) {
+    await db.schema
+      .alterTable('organizations')
+      .addColumn(name, 'bigint', (column) => column.check(sql`${sql.ref(name)} >= 0`))
+      .execute();
+  }
+  await db.schema
+    .alterTable('organizations')
+    .addColumn('weight', 'integer', (column) => column.check(sql`weight BETWEEN 1 AND 100`))
+    .execute();
 }

@@ -9,6 +9,7 @@
 import { statSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { BackworkError } from '../../base/errors.ts';
+import type { OrganizationLimits } from '../organization-limits.ts';
 import type { Scope } from '../token.ts';
 import { accountsPath, openSqlite, sqliteError } from './sqlite.ts';
 
@@ -24,6 +25,7 @@ export interface TokenGrant {
   readonly expiresAtMs: number | undefined;
   readonly revokedAtMs: number | undefined;
   readonly orgDisabled: boolean;
+  readonly limits: OrganizationLimits;
   readonly revision: number;
 }
 
@@ -53,6 +55,7 @@ const BUSY_MS = 20;
 const GRANTS = `
   SELECT t.id, t.digest, t.org_id, t.scopes, t.expires_at, t.revoked_at, t.revision AS token_revision,
     o.placement, o.retention_days_logs, o.retention_days_metrics, o.retention_days_traces, o.disabled_at,
+    o.limit_bytes_per_second, o.limit_items_per_second, o.limit_requests_at_once, o.limit_spool_mib, o.weight,
     o.revision AS org_revision
   FROM tokens t JOIN organizations o ON o.id = t.org_id`;
 const ALL = `${GRANTS} WHERE t.revoked_at IS NULL`;
@@ -72,6 +75,11 @@ interface GrantRow {
   retention_days_metrics: number;
   retention_days_traces: number;
   disabled_at: number | null;
+  limit_bytes_per_second: number | null;
+  limit_items_per_second: number | null;
+  limit_requests_at_once: number | null;
+  limit_spool_mib: number | null;
+  weight: number | null;
   org_revision: number;
 }
 
@@ -183,6 +191,13 @@ function grantOf(row: GrantRow): TokenGrant {
     expiresAtMs: row.expires_at ?? undefined,
     revokedAtMs: row.revoked_at ?? undefined,
     orgDisabled: row.disabled_at !== null,
+    limits: {
+      bytesPerSecond: row.limit_bytes_per_second ?? undefined,
+      itemsPerSecond: row.limit_items_per_second ?? undefined,
+      requestsAtOnce: row.limit_requests_at_once ?? undefined,
+      spoolMib: row.limit_spool_mib ?? undefined,
+      weight: row.weight ?? undefined,
+    },
     revision: Math.max(row.token_revision, row.org_revision),
   };
 }

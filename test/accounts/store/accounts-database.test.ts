@@ -77,7 +77,9 @@ describe('the accounts database in SQLite', () => {
     const database = openSqlite(accountsPath(dataDir), { readOnly: false, busyMs: 100 });
     onTestFinished(() => database.close());
     const org = (id: string, slug: string) => () =>
-      database.exec(`INSERT INTO organizations VALUES ('${id}', '${slug}', 'n', 'shared-0', 1, 1, 1, NULL, 1, 1)`);
+      database.exec(
+        `INSERT INTO organizations VALUES ('${id}', '${slug}', 'n', 'shared-0', 1, 1, 1, NULL, 1, 1, NULL, NULL, NULL, NULL, NULL)`,
+      );
     expect(org('org_aaaaaaaaaaaaaaa1', 'a')).toThrow('organizations_id_form');
     expect(org('org_aaaaaaaaaaaaaaa', 'a')).toThrow('organizations_id_form');
     expect(org('ORG_aaaaaaaaaaaaaaaa', 'a')).toThrow('organizations_id_form');

@@ -45,6 +45,34 @@ export function accountsContract(name: string, open: () => Promise<AccountsUnder
       expect(await accounts.organizations.list()).toHaveLength(3);
     });
 
+    it('have the limits that were set, lose those that are set to the default, and keep the others', async () => {
+      const { accounts } = await open();
+      const made = await makeOrganization(accounts, 'Acme');
+      const limits = { bytesPerSecond: 1_000_000, itemsPerSecond: 0, requestsAtOnce: 8, spoolMib: 64, weight: 100 };
+      const set = await accounts.organizations.setLimits(made.id, limits);
+      expect(set).toMatchObject({ limits, revision: made.revision + 1 });
+      await accounts.organizations.setLimits(made.id, { requestsAtOnce: undefined, weight: 1 });
+      const found = await accounts.organizations.find(made.id);
+      expect(found?.limits).toEqual({ ...limits, requestsAtOnce: undefined, weight: 1 });
+    });
+
+    it('are refused limits that are none', async () => {
+      const { accounts } = await open();
+      const { id } = await makeOrganization(accounts, 'Acme');
+      const cases = [
+        { weight: 0 },
+        { weight: 101 },
+        { bytesPerSecond: -1 },
+        { itemsPerSecond: 1.5 },
+        { spoolMib: 2e6 },
+      ];
+      for (const limits of cases) {
+        await expect(accounts.organizations.setLimits(id, limits)).rejects.toMatchObject({ code: 'invalid-input' });
+      }
+      const nobody = accounts.organizations.setLimits('org_aaaaaaaaaaaaaaaa', { weight: 1 });
+      await expect(nobody).rejects.toMatchObject({ code: 'not-found' });
+    });
+
     it('have their own placement until the maximum, then share', async () => {
       const { accounts } = await open();
       const rules = { ownPlacementsMax: 2, sharedPlacements: 4 };

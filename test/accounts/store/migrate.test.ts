@@ -1,6 +1,7 @@
-import { Kysely } from 'kysely';
+import { Kysely, sql } from 'kysely';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { checkFormat, migrateAccounts } from '../../../src/accounts/store/migrate.ts';
+import { organizationStore } from '../../../src/accounts/store/organization-store.ts';
 import { MIGRATIONS, type Migration, type Tables } from '../../../src/accounts/store/schema.ts';
 import { accountsPath, openSqlite } from '../../../src/accounts/store/sqlite.ts';
 import { nodeSqliteDialect } from '../../../src/accounts/store/sqlite-dialect.ts';
@@ -13,12 +14,13 @@ function open(path = accountsPath(temporaryDir())) {
   return { db, path };
 }
 
+const NEWEST = MIGRATIONS.length;
 const addColumn: Migration = {
-  version: 2,
+  version: NEWEST + 1,
   up: (db) => db.schema.alterTable('organizations').addColumn('color', 'text').execute(),
 };
 const failing: Migration = {
-  version: 3,
+  version: NEWEST + 2,
   async up(db) {
     await db.schema.createTable('half_done').addColumn('id', 'integer').execute();
     throw new Error('the power went out');
@@ -35,9 +37,9 @@ describe('migrations', () => {
   it('run in order, once each, and write one version', async () => {
     const { db, path } = open();
     for (let time = 0; time < 2; time++) await migrateAccounts(db, path);
-    expect((await state(db)).rows).toEqual([{ version: 1 }]);
+    expect((await state(db)).rows).toEqual([{ version: NEWEST }]);
     for (let time = 0; time < 2; time++) await migrateAccounts(db, path, [...MIGRATIONS, addColumn]);
-    expect((await state(db)).rows).toEqual([{ version: 2 }]);
+    expect((await state(db)).rows).toEqual([{ version: NEWEST + 1 }]);
   });
 
   it('that fail leave nothing of themselves, and keep those before', async () => {
@@ -45,9 +47,21 @@ describe('migrations', () => {
     const migrating = migrateAccounts(db, path, [...MIGRATIONS, addColumn, failing]);
     await expect(migrating).rejects.toThrow('the power went out');
     const { rows, tables } = await state(db);
-    expect(rows).toEqual([{ version: 2 }]);
+    expect(rows).toEqual([{ version: NEWEST + 1 }]);
     expect(tables).toContain('tokens');
     expect(tables).not.toContain('half_done');
+  });
+
+  it('keep what an older format held: an organization of format 1 has no limits of its own', async () => {
+    const { db, path } = open();
+    await migrateAccounts(db, path, MIGRATIONS.slice(0, 1));
+    await sql`INSERT INTO organizations VALUES
+      ('org_aaaaaaaaaaaaaaaa', 'old', 'Old', 'shared-0', 7, 7, 7, NULL, 1, 1)`.execute(db);
+    await migrateAccounts(db, path);
+    const found = await organizationStore(db).find('old');
+    const none = undefined;
+    const limits = { bytesPerSecond: none, itemsPerSecond: none, requestsAtOnce: none, spoolMib: none, weight: none };
+    expect(found).toMatchObject({ id: 'org_aaaaaaaaaaaaaaaa', name: 'Old', limits });
   });
 
   it('of a newer program are refused, and of an older one not yet readable', async () => {
@@ -62,6 +76,6 @@ describe('migrations', () => {
     const { db, path } = open();
     const other = open(path).db;
     await Promise.all([migrateAccounts(db, path), migrateAccounts(other, path)]);
-    expect((await state(other)).rows).toEqual([{ version: 1 }]);
+    expect((await state(other)).rows).toEqual([{ version: NEWEST }]);
   });
 });

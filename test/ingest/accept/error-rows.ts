@@ -20,6 +20,7 @@ export const ERROR_ROWS: readonly ErrorRow[] = [
   { code: 'forbidden', grpc: 7, http: 403 },
   { code: 'volume-used-up', grpc: 7, http: 403 },
   { code: 'rate-limited', grpc: 14, http: 429, retry: true },
+  { code: 'org-limit', grpc: 14, http: 429, retry: true },
   { code: 'overloaded', grpc: 14, http: 503, retry: true },
   { code: 'spool-full', grpc: 14, http: 503, retry: true },
   { code: 'spool-failed', grpc: 14, http: 503, retry: true },

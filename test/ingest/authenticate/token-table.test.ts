@@ -15,10 +15,13 @@ import { HOUR_MS, makeOrganization, makeTokenOf, NOON_MS, temporaryDir } from '.
 
 const NEVER_MS = 3_600_000;
 const MINUTE_MS = 60_000;
+const LIMITS = { bytesPerSecond: 7, itemsPerSecond: 6, requestsAtOnce: 5, spoolBytes: 4, weight: 3 };
 
 interface Options {
   /** Polling is off unless a test is about it. */
   readonly pollMs?: number;
+  /** The source holds the thread so long each time. */
+  readonly readTakesMs?: number;
   /** Leaves the database file missing. */
   readonly missing?: boolean;
 }
@@ -34,6 +37,7 @@ async function openTable(options: Options = {}) {
   const source: TokenSource = {
     changed() {
       reads.changed++;
+      for (const untilMs = performance.now() + (options.readTakesMs ?? 0); performance.now() < untilMs; );
       return real.changed();
     },
     changesSince(revision) {
@@ -54,7 +58,7 @@ async function openTable(options: Options = {}) {
   const pollMs = options.pollMs ?? NEVER_MS;
   const open = async () => {
     const nowMs = () => clock.nowMs;
-    const table = await openTokenTable({ source, pepper: pepper.key, hash, nowMs, log, pollMs });
+    const table = await openTokenTable({ source, pepper: pepper.key, hash, limits: LIMITS, nowMs, log, pollMs });
     onTestFinished(() => table.close());
     return table;
   };
@@ -102,9 +106,24 @@ describe('a known token', () => {
       placement: org.placement,
       retentionDays: { logs: 7, metrics: 30, traces: 3 },
       scopes: new Set(['logs', 'traces']),
+      limits: LIMITS,
     });
     expect(table.tenant(`bearer%20${token}`, 'traces')).toBe(tenant);
     expect(reads).toEqual({ ...before, hashes: before.hashes + 2 });
+  });
+
+  it('has the limits of its organization before the defaults, the changed ones after the next refresh', async () => {
+    const { accounts, dataDir, open } = await openTable({ pollMs: 10 });
+    const org = await makeOrganization(accounts, 'Acme');
+    await accounts.organizations.setLimits(org.id, { bytesPerSecond: 1_000, requestsAtOnce: 0, spoolMib: 2 });
+    const { token } = await makeTokenOf(accounts, dataDir, org.id);
+    const table = await open();
+    const limits = async () => (await table.tenant(`Bearer ${token}`, 'logs')).limits;
+    const own = { bytesPerSecond: 1_000, itemsPerSecond: 6, requestsAtOnce: 0, spoolBytes: 2_097_152, weight: 3 };
+    expect(await limits()).toEqual(own);
+    await accounts.organizations.setLimits(org.id, { bytesPerSecond: undefined, weight: 50 });
+    await until(async () => (await limits()).weight === 50);
+    expect(await limits()).toEqual({ ...own, bytesPerSecond: 7, weight: 50 });
   });
 
   it('of another scope, or of a disabled organization, is forbidden', async () => {
@@ -323,6 +342,21 @@ describe('accounts that cannot be read', () => {
     const asked = Promise.resolve(table.tenant(`Bearer ${await strangerToken()}`, 'logs'));
     await expect(asked).rejects.toMatchObject({ code: 'accounts-unavailable', retryable: true, retryAfterMs: 1_000 });
     expect(lines.map((line) => line.level)).toEqual(['error']);
+  });
+
+  it('slow: reading takes a small part of the time, whatever polling and strangers ask for', async () => {
+    const { accounts, dataDir, open, reads } = await openTable({ pollMs: 1, readTakesMs: 40 });
+    const org = await makeOrganization(accounts, 'Acme');
+    const { token } = await makeTokenOf(accounts, dataDir, org.id);
+    const table = await open();
+    const before = reads.changed;
+    const startedMs = performance.now();
+    while (reads.changed < before + 3) {
+      expect(await answer(table, token)).toBe(org.id);
+      await sleep(1);
+    }
+    // Three reads of 40 ms, each after a rest of ten times as long; how long it takes beyond that is the machine's business.
+    expect(performance.now() - startedMs).toBeGreaterThan(3 * 400);
   });
 
   it('put back from a backup: what the backup does not know is gone, and what it knows is back', async () => {
