@@ -8,8 +8,8 @@ import { BackworkError } from '../../base/errors.ts';
 import { SLICED_BODY_BYTES } from '../../base/limits.ts';
 import type { EncodedBatch, FooterBatch, Partition, SpoolRecord } from '../messages.ts';
 import type { Builder } from './builder.ts';
-import { BuilderSet, encodeBuilder } from './builders.ts';
-import { ConverterPool, convertNow, convertSliced } from './convert.ts';
+import { BuilderSet, encodeBuilder, encodeBuilderInSteps } from './builders.ts';
+import { ConverterPool, convertInParts, convertNow } from './convert.ts';
 
 type IndexedRecord = { readonly index: number; readonly record: SpoolRecord };
 
@@ -22,13 +22,18 @@ export async function* encodeRecords(
   newBatchId: () => string,
 ): AsyncGenerator<EncodedBatch, void, void> {
   const pool = new ConverterPool();
+  const out = new ByteWriter(1024);
   let shared = new BuilderSet();
   for await (const { index, record } of records) {
     const { header, body } = record;
     if (header.ownBatches) {
-      const { rows } = await convertSliced(header.signal, body, header);
-      rows.assign(index);
-      yield* inTurns(rows.encodeInSteps(newBatchId));
+      for await (const builders of convertInParts(header.signal, body, header)) {
+        for (const builder of builders) {
+          builder.assign(index);
+          if (builder.rowCount > 0) yield* inTurns(encodeBuilderInSteps(out, builder, newBatchId()));
+          builder.forgetRows();
+        }
+      }
       continue;
     }
     convertIntoSegment(pool, record, shared);
@@ -51,17 +56,18 @@ async function* inTurns(steps: Iterable<EncodedBatch | undefined>): AsyncGenerat
 
 /**
  * The same batch again, from the records of its range of requests: same BatchId, same (table, partition). With a newer
- * converter `rowCount` may differ from the footer's.
+ * converter, or requests left out (`without`, their indexes), `rowCount` may differ from the footer's.
  */
 export async function reencodeBatch(
   records: AsyncIterable<IndexedRecord>,
   batch: FooterBatch,
+  without: ReadonlySet<number> = new Set(),
 ): Promise<{ bytes: Uint8Array; rowCount: number }> {
   const pool = new ConverterPool();
   const shared = new BuilderSet();
   for await (const { index, record } of records) {
     const { header } = record;
-    if (index < batch.firstRequest || index > batch.lastRequest) continue;
+    if (index < batch.firstRequest || index > batch.lastRequest || without.has(index)) continue;
     if (header.ownBatches) {
       if (batch.firstRequest !== batch.lastRequest) continue;
       return encodeOwn(record, batch);
@@ -70,14 +76,19 @@ export async function reencodeBatch(
     convertIntoSegment(pool, record, shared);
     await nextTurn();
   }
-  return encodeOne(find(shared, batch, 0), batch);
+  return encodeOne(find(shared.builders, batch, 0), batch);
 }
 
 async function encodeOwn(record: SpoolRecord, batch: FooterBatch): Promise<{ bytes: Uint8Array; rowCount: number }> {
-  const cutAtRows = [batch.rowFrom, batch.rowFrom + batch.rowCount];
-  const options = { cutWhenFull: false, cutAtRows };
-  const { rows } = await convertSliced(record.header.signal, record.body, record.header, options);
-  return encodeOne(find(rows, batch, batch.rowFrom), batch);
+  const cutAtRows: [from: number, to: number] = [batch.rowFrom, batch.rowFrom + batch.rowCount];
+  const options = { cutWhenFull: true, cutAtRows };
+  // Rows before those of the batch go as soon as they are cut off, rows behind it are not made.
+  for await (const builders of convertInParts(record.header.signal, record.body, record.header, options)) {
+    const found = find(builders, batch, batch.rowFrom);
+    if (found !== undefined) return encodeOne(found, batch);
+    for (const builder of builders) builder.forgetRows();
+  }
+  return encodeOne(undefined, batch);
 }
 
 function convertIntoSegment(pool: ConverterPool, record: SpoolRecord, set: BuilderSet): void {
@@ -91,8 +102,8 @@ function convertIntoSegment(pool: ConverterPool, record: SpoolRecord, set: Build
   }
 }
 
-function find(set: BuilderSet, batch: FooterBatch, rowFrom: number): Builder | undefined {
-  return set.builders.find(
+function find(builders: readonly Builder[], batch: FooterBatch, rowFrom: number): Builder | undefined {
+  return builders.find(
     (builder) =>
       builder.table.name === batch.table &&
       builder.rowFrom === rowFrom &&

@@ -4,7 +4,7 @@
  *   file   := magic "BWSTORE1" note*
  *   note   := length u32 | crc u32 | kind u8 | payload          little-endian; length counts the payload alone,
  *                                                               crc is CRC-32 over kind and payload
- *   payload: UTF-8 JSON, one object, its fields as in the type of the kind
+ *   payload: UTF-8 JSON, one object, its fields as in the type of the kind; of `keys` as in key-notes.ts
  *
  * The kinds are numbered for good. A kind that this program does not know (usage posted, a request left out, a split:
  * later ones) is kept as it is when the journal is rewritten, and means nothing here. What must not be
@@ -12,6 +12,9 @@
  */
 import { crc32 } from 'node:zlib';
 import { BackworkError } from '../../base/errors.ts';
+import { allKeyNotes, applyKeyNote, decodeKeyNote, encodeKeyNote, type KeyNote, KeyNotes } from './key-notes.ts';
+import { RequestKeys } from './request-keys.ts';
+import { SplitNotes } from './split-notes.ts';
 
 /** Names one segment for good: spool ids are UUIDs, sequence numbers are never used twice. */
 export interface SegmentName {
@@ -35,7 +38,29 @@ export type Note =
   /** Converted again, this batch has so many rows; from here on it is always converted again. */
   | ({ readonly kind: 'row-count'; readonly batchId: string; readonly rowCount: number } & SegmentName)
   /** The expiry of this batch passed before its turn: it is not inserted. */
-  | ({ readonly kind: 'expired'; readonly batchId: string; readonly rowCount: number } & SegmentName);
+  | ({ readonly kind: 'expired'; readonly batchId: string; readonly rowCount: number } & SegmentName)
+  /** These requests of the segment are copies of requests that are stored: their rows are left out (R4). */
+  | ({ readonly kind: 'left-out'; readonly requests: readonly number[] } & SegmentName)
+  /** A batch that was refused became these; a part may be split again. */
+  | ({ readonly kind: 'split'; readonly batchId: string; readonly parts: readonly SplitPart[] } & SegmentName)
+  /** This batch, of one request, went to quarantine: it counts as done. */
+  | ({
+      readonly kind: 'quarantined';
+      readonly batchId: string;
+      readonly request: number;
+      readonly orgId: string;
+      readonly rowCount: number;
+    } & SegmentName)
+  /** The keys of the segment's requests: its decision about retries (key-notes.ts). No JSON. */
+  | KeyNote;
+
+/** A part of a batch that was refused: its rows of these requests. */
+export interface SplitPart {
+  readonly batchId: string;
+  readonly firstRequest: number;
+  readonly lastRequest: number;
+  readonly rowCount: number;
+}
 
 const KINDS = [
   'run',
@@ -45,6 +70,10 @@ const KINDS = [
   'gap',
   'row-count',
   'expired',
+  'left-out',
+  'split',
+  'quarantined',
+  'keys',
 ] as const satisfies readonly Note['kind'][];
 const MAGIC = Buffer.from('BWSTORE1', 'latin1');
 const MAGIC_START = 'BWSTORE';
@@ -59,6 +88,7 @@ export const JOURNAL_MAGIC: Buffer = MAGIC;
 /** A note as bytes, ready to append. */
 export function encodeNote(note: Note): Buffer {
   const { kind, ...fields } = note;
+  if (note.kind === 'keys') return frameNote(KINDS.indexOf(kind) + 1, encodeKeyNote(note));
   return frameNote(KINDS.indexOf(kind) + 1, Buffer.from(JSON.stringify(fields)));
 }
 
@@ -100,14 +130,23 @@ interface SegmentNotes {
   readonly name: SegmentName;
   readonly rowCounts: Map<string, number>;
   readonly expired: Map<string, number>;
+  readonly leftOut: Set<number>;
+  /** How many requests its decision about retries left out; undefined before. */
+  decidedCount: number | undefined;
 }
+
+const NOTHING_LEFT_OUT: ReadonlySet<number> = new Set();
 
 /** What the notes so far mean. */
 export class JournalState {
+  /** Keys of requests of the last ten minutes, of removed segments too. */
+  readonly keys = new RequestKeys();
   private readonly runsOpen = new Set<string>();
   private readonly segments = new Map<string, SegmentNotes>();
   private readonly removed = new Map<string, { readonly name: SegmentName; readonly atMs: number }>();
   private readonly unknownNotes: Buffer[] = [];
+  /** What became of refused batches. */
+  readonly refused: SplitNotes = new SplitNotes();
 
   /** Runs whose INSERTs may still be running, oldest first. */
   runs(): readonly string[] {
@@ -121,6 +160,22 @@ export class JournalState {
 
   isExpired(name: SegmentName, batchId: string): boolean {
     return this.segments.get(keyOf(name))?.expired.has(batchId) === true;
+  }
+
+  /** All of it is stored and synced: what is there of it is to be removed, even when a power cut has brought it back. */
+  isRemoved(name: SegmentName): boolean {
+    return this.removed.has(keyOf(name));
+  }
+
+  /** Requests of this segment whose rows are left out. */
+  leftOut(name: SegmentName): ReadonlySet<number> {
+    return this.segments.get(keyOf(name))?.leftOut ?? NOTHING_LEFT_OUT;
+  }
+
+  /** Whether it was decided which requests of this segment are left out. */
+  retriesDecided(name: SegmentName): boolean {
+    const notes = this.segments.get(keyOf(name));
+    return notes !== undefined && notes.decidedCount === notes.leftOut.size;
   }
 
   /** Segments of this spool directory that were seen, and neither removed nor reported missing. */
@@ -157,6 +212,17 @@ export class JournalState {
       case 'expired':
         this.segmentNotes(note).expired.set(note.batchId, note.rowCount);
         break;
+      case 'left-out':
+        for (const request of note.requests) this.segmentNotes(note).leftOut.add(request);
+        break;
+      case 'keys':
+        applyKeyNote(note, this.keys);
+        if (note.final) this.segmentNotes(note).decidedCount = note.leftOutCount;
+        break;
+      case 'split':
+      case 'quarantined':
+        this.refused.apply(note);
+        break;
     }
   }
 
@@ -164,25 +230,36 @@ export class JournalState {
   applyBytes(kindNumber: number, payload: Buffer): void {
     const kind = KINDS[kindNumber - 1];
     if (kind === undefined) this.unknownNotes.push(frameNote(kindNumber, payload));
+    else if (kind === 'keys') this.apply(decodeKeyNote(payload));
     else this.apply({ kind, ...JSON.parse(payload.toString()) } as Note);
   }
 
-  /** The whole file that means the same, without what is over. */
-  encode(nowMs: number): Buffer {
+  /**
+   * The whole file that means the same, without what is over. `nowMs` undefined: nothing is over, as at a start, when the
+   * segments that a power cut has brought back were not looked for yet.
+   */
+  encode(nowMs: number | undefined): Buffer {
     const parts: Buffer[] = [MAGIC, ...this.unknownNotes];
     for (const run of this.runsOpen) parts.push(encodeNote({ kind: 'run', run }));
     for (const [key, { name, atMs }] of this.removed) {
       // Both bounds: a clock that was set back must not keep notes for ever.
-      if (Math.abs(nowMs - atMs) <= REMOVED_KEPT_MS) parts.push(encodeNote({ kind: 'removed', ...name, atMs }));
+      if (nowMs === undefined || Math.abs(nowMs - atMs) <= REMOVED_KEPT_MS)
+        parts.push(encodeNote({ kind: 'removed', ...name, atMs }));
       else this.removed.delete(key);
     }
-    for (const { name, rowCounts, expired } of this.segments.values()) {
+    for (const { name, rowCounts, expired, leftOut, decidedCount } of this.segments.values()) {
       parts.push(encodeNote({ kind: 'found', ...name }));
+      if (leftOut.size > 0) parts.push(encodeNote({ kind: 'left-out', ...name, requests: [...leftOut] }));
+      if (decidedCount !== undefined)
+        for (const note of new KeyNotes(name).end(decidedCount)) parts.push(encodeNote(note));
       for (const [batchId, rowCount] of rowCounts)
         parts.push(encodeNote({ kind: 'row-count', ...name, batchId, rowCount }));
       for (const [batchId, rowCount] of expired)
         parts.push(encodeNote({ kind: 'expired', ...name, batchId, rowCount }));
     }
+    const isKept = (key: string) => this.segments.has(key) || this.removed.has(key);
+    for (const note of this.refused.notes(isKept)) parts.push(encodeNote(note));
+    for (const note of allKeyNotes(this.keys)) parts.push(encodeNote(note));
     return Buffer.concat(parts);
   }
 
@@ -190,7 +267,13 @@ export class JournalState {
     const key = keyOf(name);
     let notes = this.segments.get(key);
     if (notes === undefined) {
-      notes = { name: nameOf(name), rowCounts: new Map(), expired: new Map() };
+      notes = {
+        name: nameOf(name),
+        rowCounts: new Map(),
+        expired: new Map(),
+        leftOut: new Set(),
+        decidedCount: undefined,
+      };
       this.segments.set(key, notes);
     }
     return notes;

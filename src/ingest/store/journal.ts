@@ -10,18 +10,21 @@
  */
 import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BackworkError, messageOf } from '../../base/errors.ts';
+import { type FaultPoints, NO_FAULT_POINTS } from '../../base/fault-points.ts';
 import type { Log } from '../../base/log.ts';
 import type { SpoolFile, SpoolFiles } from '../spool/spool-files.ts';
 import { encodeNote, type JournalContent, JournalState, type Note, readJournal } from './journal-notes.ts';
 
-/** The file is rewritten without what is over when it is this large, and four times what it was when last rewritten. */
+/** The file is rewritten without what is over when it is this large, and twice what it was when last rewritten. */
 const REWRITE_BYTES_MIN = 1024 * 1024;
-const REWRITE_GROWTH = 4;
+const REWRITE_GROWTH = 2;
+const FULL_RETRY_MS = 200;
 /** Without ballast, room for it is looked for again after so many appends. */
 const BALLAST_RETRY_APPENDS = 64;
-/** Room for some thousand notes: enough to drain a spool, which is what frees a full disk. */
-const BALLAST_BYTES = 512 * 1024;
+/** Room for the keys of the largest segment and some thousand notes: removing a segment frees more than its notes take. */
+const BALLAST_BYTES = 4 * 1024 * 1024;
 
 export interface Journal {
   /** What the notes mean that were written so far. */
@@ -41,6 +44,7 @@ export interface JournalDeps {
   readonly log: Log;
   /** A sync failed: what is on the disk is unknown, and the process must end (R9). */
   readonly onFatal: (error: unknown) => void;
+  readonly faults?: FaultPoints;
 }
 
 /** Opens or makes the journal. Throws `newer-format`; a file that is no journal is renamed aside and logged as an error. */
@@ -101,19 +105,37 @@ class JournalOnDisk implements Journal {
     this.state = state;
   }
 
-  /** `wholeBytes`: of the file that is there. Without room to rewrite it, its torn tail is cut in place. */
+  /** `wholeBytes`: of the file that is there. A full disk that holds no journal yet is waited for. */
   async start(wholeBytes: number | undefined): Promise<void> {
+    for (let attempt = 0; !(await this.began(wholeBytes)); attempt++) {
+      if (attempt === 0) {
+        this.log.warn({ path: this.path }, 'the disk is full: waiting for room for the journal');
+        await this.files.remove(this.ballastPath);
+      } else await sleep(FULL_RETRY_MS);
+    }
+    await this.restoreBallast();
+  }
+
+  /** False: there is no room for it. Without room to rewrite the one that is there, its torn tail is cut in place. */
+  private async began(wholeBytes: number | undefined): Promise<boolean> {
     try {
-      await this.rewrite();
+      await this.rewrite(undefined);
     } catch (error) {
-      if (!isDiskFull(error) || wholeBytes === undefined || wholeBytes === 0) throw error;
-      this.file = await this.files.open(this.path, 'write');
-      await this.file.truncate(wholeBytes);
-      await this.file.datasync();
+      if (!isDiskFull(error)) throw error;
+      if (wholeBytes === undefined || wholeBytes === 0) return false;
+      const file = await this.files.open(this.path, 'write');
+      await file.truncate(wholeBytes);
+      // After a sync that failed in an earlier run the next one alone proves nothing (R9): the same bytes once more, unless
+      // the file system copies on write and has no room even for that.
+      await writeWhole(file, await file.read(0, wholeBytes), 0).catch((reason: unknown) => {
+        if (!isDiskFull(reason)) throw reason;
+      });
+      await file.datasync();
+      this.file = file;
       this.sizeBytes = wholeBytes;
       this.rewrittenBytes = wholeBytes;
     }
-    await this.restoreBallast();
+    return true;
   }
 
   write(notes: readonly Note[]): Promise<void> {
@@ -151,7 +173,10 @@ class JournalOnDisk implements Journal {
     if (this.file === undefined) throw new BackworkError('shutting-down', 'the journal is closed');
     const bytes = Buffer.concat(notes.map(encodeNote));
     await this.appendBytes(this.file, bytes);
-    if (sync) await this.file.datasync().catch((error: unknown) => this.fail(error));
+    if (sync) {
+      await this.file.datasync().catch((error: unknown) => this.fail(error));
+      (this.deps.faults ?? NO_FAULT_POINTS).reached('journal-written');
+    }
     this.sizeBytes += bytes.length;
     for (const note of notes) this.state.apply(note);
     if (!this.ballast && ++this.appendsWithoutBallast % BALLAST_RETRY_APPENDS === 0) await this.restoreBallast();
@@ -192,7 +217,7 @@ class JournalOnDisk implements Journal {
 
   private async rewriteIfRoom(): Promise<void> {
     try {
-      await this.rewrite();
+      await this.rewrite(this.deps.nowMs());
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       // Asked again when it has grown as much once more; until then it only is larger than it must be.
@@ -200,8 +225,8 @@ class JournalOnDisk implements Journal {
     }
   }
 
-  private async rewrite(): Promise<void> {
-    const bytes = this.state.encode(this.deps.nowMs());
+  private async rewrite(nowMs: number | undefined): Promise<void> {
+    const bytes = this.state.encode(nowMs);
     await replaceFile(this.files, this.path, bytes);
     const before = this.file;
     this.file = await this.files.open(this.path, 'write');

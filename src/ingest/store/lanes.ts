@@ -8,7 +8,7 @@
  *        outcome unknown    certainly not applied
  */
 import type { FooterBatch, Partition } from '../messages.ts';
-import type { WaitingBatch, WaitingLane } from './insert-plan.ts';
+import type { Share, WaitingBatch, WaitingLane } from './insert-plan.ts';
 import type { SegmentName } from './journal-notes.ts';
 
 /** A lane that had no batch for so long counts as live no more. */
@@ -21,6 +21,11 @@ export interface Segment {
   readonly dir: string;
   readonly tables: ReadonlySet<string>;
   batches: readonly StoredBatch[];
+  readonly requestCount: number;
+  /** Wall clock, of its first request. */
+  readonly receivedAtMs: number;
+  /** Nothing of it can have been sent before this run of the store. */
+  readonly fresh: boolean;
   /** Batches that are neither done nor refused. */
   openCount: number;
   /** Why it cannot be removed; undefined while nothing was refused. */
@@ -30,7 +35,7 @@ export interface Segment {
 export class StoredBatch implements WaitingBatch {
   readonly batch: FooterBatch;
   readonly segment: Segment;
-  readonly lane: Lane;
+  lane: Lane;
   readonly sinceMs: number;
   readonly bytes: number;
   /** From the footer, or the journal's newer count. */
@@ -38,7 +43,11 @@ export class StoredBatch implements WaitingBatch {
   urgent = false;
   /** It was asked about and is missing: its INSERT is a second one, perhaps. */
   asked = false;
+  /** In an INSERT of this run of the store, whatever became of it. */
+  sent = false;
   togetherMax = Number.POSITIVE_INFINITY;
+  /** What ClickHouse said when it refused this batch alone. */
+  refusedBy: string | undefined;
   settled = false;
 
   constructor(batch: FooterBatch, segment: Segment, lane: Lane, sinceMs: number, rowCount: number) {
@@ -54,6 +63,9 @@ export class StoredBatch implements WaitingBatch {
 export class Lane implements WaitingLane<StoredBatch> {
   readonly table: string;
   readonly partition: Partition;
+  /** Of batches that ClickHouse refused, alone or in company: a lane of their own, so that nobody waits behind them. */
+  readonly refused: boolean;
+  readonly share: Share;
   waiting: StoredBatch[] = [];
   unasked: StoredBatch[] = [];
   /** Queries whose outcome is unknown and that may still run. */
@@ -68,13 +80,16 @@ export class Lane implements WaitingLane<StoredBatch> {
   /** What was logged last, so that a state is logged once. */
   trouble: string | undefined;
 
-  constructor(table: string, partition: Partition) {
+  constructor(table: string, partition: Partition, share: Share, refused = false) {
     this.table = table;
     this.partition = partition;
+    this.share = share;
+    this.refused = refused;
   }
 
+  /** What was refused is asked about one by one, and nothing else has to wait for it. */
   get unsettled(): boolean {
-    return this.unasked.length > 0;
+    return !this.refused && this.unasked.length > 0;
   }
 
   get empty(): boolean {
@@ -96,13 +111,21 @@ export class Lane implements WaitingLane<StoredBatch> {
 
 export class Lanes {
   private readonly byKey = new Map<string, Lane>();
+  /** By placement. */
+  private readonly shares = new Map<string, Share>();
+  private readonly weightOf: (placement: string) => number;
 
-  of(table: string, partition: Partition): Lane {
+  constructor(weightOf: (placement: string) => number = () => 1) {
+    this.weightOf = weightOf;
+  }
+
+  of(table: string, partition: Partition, refused = false): Lane {
     // Placements hold no space (`org_…`, `shared-<k>`); the numbers have fixed forms.
-    const key = `${table} ${partition.placement} ${partition.retentionDays} ${partition.expiresOnDay}`;
+    const { placement, retentionDays, expiresOnDay } = partition;
+    const key = `${table} ${placement} ${retentionDays} ${expiresOnDay} ${refused}`;
     let lane = this.byKey.get(key);
     if (lane === undefined) {
-      lane = new Lane(table, partition);
+      lane = new Lane(table, partition, this.shareOf(placement), refused);
       this.byKey.set(key, lane);
     }
     return lane;
@@ -117,6 +140,17 @@ export class Lanes {
     for (const [key, lane] of this.byKey) {
       if (lane.empty && nowMs - lane.lastBatchAtMs > LIVE_MS) this.byKey.delete(key);
     }
-    return this.byKey.size;
+    if (this.byKey.size === 0) this.shares.clear();
+    // Those of refused batches are sent at once, so nobody waits longer for their sake.
+    return this.all().filter((lane) => !lane.refused).length;
+  }
+
+  private shareOf(placement: string): Share {
+    let share = this.shares.get(placement);
+    if (share === undefined) {
+      share = { weight: this.weightOf(placement), usedMs: 0, active: false };
+      this.shares.set(placement, share);
+    }
+    return share;
   }
 }

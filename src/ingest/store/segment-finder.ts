@@ -4,10 +4,13 @@
  *
  * A segment is `fresh` when nothing of it can have been sent before: it was sealed after this process first listed its
  * directory. Every other one is asked about first (reference R7, R8).
+ *
+ * Of several spools the one that is furthest behind is next, by the time of receipt: workers keep step through a backlog,
+ * and a request stands near the one that it is a copy of.
  */
 import { basename } from 'node:path';
 import { BackworkError, messageOf } from '../../base/errors.ts';
-import type { FooterBatch } from '../messages.ts';
+import type { FooterBatch, FooterRequest } from '../messages.ts';
 import type { Journal } from './journal.ts';
 import type { SegmentName } from './journal-notes.ts';
 import { setAsideDelayMs } from './retry-delay.ts';
@@ -20,6 +23,10 @@ export interface FoundSegment {
   readonly dir: string;
   readonly name: SegmentName;
   readonly batches: readonly FooterBatch[];
+  readonly requests: readonly FooterRequest[];
+  readonly requestCount: number;
+  /** Wall clock, of its first request. */
+  readonly receivedAtMs: number;
   readonly fresh: boolean;
 }
 
@@ -37,9 +44,11 @@ interface Spool {
   spoolId: string | undefined;
   /** Highest sequence ever seen here. */
   sequenceMax: number;
+  /** Wall clock: what was received before then is loaded. */
+  reachedMs: number;
 }
 
-export type SegmentFinderDeps = Pick<StoreDeps, 'spoolDirs' | 'files' | 'readers' | 'log'> & {
+export type SegmentFinderDeps = Pick<StoreDeps, 'spoolDirs' | 'files' | 'readers' | 'log' | 'events' | 'nowMs'> & {
   readonly journal: Journal;
   readonly monotonicMs: () => number;
   readonly random: () => number;
@@ -48,8 +57,10 @@ export type SegmentFinderDeps = Pick<StoreDeps, 'spoolDirs' | 'files' | 'readers
 export class SegmentFinder {
   private readonly deps: SegmentFinderDeps;
   private readonly spools = new Map<string, Spool>();
-  /** Which spool is asked next: each has its turn. */
+  /** Which of the spools that are equally far is asked next: each has its turn. */
   private turn = 0;
+  /** Directories that the last scan saw. */
+  private listed: readonly string[] = [];
   /** Names that the journal had at the start: they may have been sent by an earlier run. */
   private readonly foundBefore: ReadonlySet<string>;
 
@@ -66,6 +77,21 @@ export class SegmentFinder {
     return count;
   }
 
+  /**
+   * Wall clock: all that was received before then, by whatever worker, is loaded, but for a few seconds; −∞ while
+   * nobody can know. With a backlog, or a worker that is down and has left a segment open, that is the past.
+   */
+  get reachedMs(): number {
+    const reached = this.listed.map((dir) => this.spools.get(dir)?.reachedMs ?? Number.NEGATIVE_INFINITY);
+    return reached.length === 0 ? Number.NEGATIVE_INFINITY : Math.min(...reached);
+  }
+
+  get asideCount(): number {
+    let count = 0;
+    for (const spool of this.spools.values()) count += spool.aside.size;
+    return count;
+  }
+
   /** The same as finding it by a scan, at once. False: this directory was not scanned yet. */
   sealed(dir: string, sequence: number): boolean {
     const spool = this.spools.get(dir);
@@ -77,16 +103,22 @@ export class SegmentFinder {
     return true;
   }
 
-  /** Lists every spool: adds what is new, reports what is missing. A directory that cannot be listed is logged and left for the next scan. */
+  /**
+   * Lists every spool: adds what is new, reports what is missing. A directory that cannot be listed is logged and left
+   * for the next scan. Throws the failure of a sync.
+   */
   async scan(): Promise<void> {
     const dirs = await this.deps.spoolDirs();
     for (const dir of dirs) {
       try {
         await this.scanSpool(dir);
       } catch (error) {
+        // A sync that failed proves nothing about the next one (R9).
+        if (error instanceof BackworkError && error.code === 'spool-failed') throw error;
         this.deps.log.error({ dir, reason: messageOf(error) }, 'cannot list a spool directory');
       }
     }
+    this.listed = dirs;
     const there = new Set(dirs.map((dir) => basename(dir)));
     for (const spool of this.deps.journal.state.spools()) {
       if (!there.has(spool)) await this.reportGaps(this.deps.journal.state.foundIn(spool));
@@ -147,7 +179,11 @@ export class SegmentFinder {
     // Taken before the listing: what is sealed while it runs is not missing from it.
     const expected = journal.state.foundIn(basename(dir));
     const queued = this.spools.get(dir)?.queue ?? [];
+    const listedAtMs = this.deps.nowMs();
+    // Before the sealed ones: what is sealed in between is seen twice, not never.
+    const unsealed = await readers.listUnsealed?.(files, dir);
     const sequences = await readers.listSealed(files, dir);
+    if ((sequences.at(-1) ?? -1) > (this.spools.get(dir)?.sequenceMax ?? -1)) await this.syncNames(dir);
     const listed = new Set(sequences);
     const spool = this.spools.get(dir) ?? this.newSpool(dir, sequences);
     const waiting = new Set(spool.queue);
@@ -157,12 +193,30 @@ export class SegmentFinder {
       spool.sequenceMax = Math.max(spool.sequenceMax, sequence);
     }
     const lost = new Set(queued.filter((sequence) => !listed.has(sequence)));
-    for (const sequence of lost) this.deps.log.warn({ dir, sequence }, 'a segment is missing and was not stored');
+    const noted = new Set(expected.map(({ sequence }) => sequence));
+    for (const sequence of lost) {
+      this.deps.log.warn({ dir, sequence }, 'a segment is missing and was not stored');
+      // Those that are noted are reported below.
+      if (!noted.has(sequence)) this.deps.events?.gap({ spool: basename(dir), sequence });
+    }
     spool.queue = spool.queue.filter((sequence) => !lost.has(sequence)).sort((one, other) => one - other);
+    if (unsealed?.length === 0 && spool.queue.length === 0) spool.reachedMs = listedAtMs;
     await this.reportGaps(
       expected.filter(({ sequence }) => !listed.has(sequence) && !spool.loaded.has(sequence)),
       spool,
     );
+  }
+
+  /**
+   * A footer whose worker did not say that it is sealed may have its name in memory alone. Were it sent now and the name
+   * lost by a power cut, the segment would get other BatchIds and be stored twice (R5).
+   */
+  private async syncNames(dir: string): Promise<void> {
+    try {
+      await this.deps.files.syncDirectory(dir);
+    } catch (error) {
+      throw new BackworkError('spool-failed', `sync of ${dir} failed: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   private newSpool(dir: string, sequences: readonly number[]): Spool {
@@ -175,6 +229,7 @@ export class SegmentFinder {
       firstListedMax: sequences.at(-1) ?? -1,
       spoolId: undefined,
       sequenceMax: -1,
+      reachedMs: Number.NEGATIVE_INFINITY,
     };
     this.spools.set(dir, spool);
     return spool;
@@ -187,6 +242,7 @@ export class SegmentFinder {
     );
     for (const name of gaps) {
       this.deps.log.warn({ ...name }, 'a segment is missing without a note that it was stored');
+      this.deps.events?.gap({ spool: name.spool, sequence: name.sequence });
       spool?.aside.delete(name.sequence);
       spool?.reasons.delete(name.sequence);
     }
@@ -195,12 +251,15 @@ export class SegmentFinder {
 
   private takeQueued(): Taken | undefined {
     const spools = [...this.spools.values()];
+    let oldest: Spool | undefined;
     for (let tried = 0; tried < spools.length; tried++) {
-      const spool = spools[this.turn++ % spools.length]!;
-      const sequence = spool.queue.shift();
-      if (sequence !== undefined) return { spool, sequence, again: false };
+      const spool = spools[(this.turn + tried) % spools.length]!;
+      if (spool.queue.length > 0 && (oldest === undefined || spool.reachedMs < oldest.reachedMs)) oldest = spool;
     }
-    return undefined;
+    const sequence = oldest?.queue.shift();
+    if (oldest === undefined || sequence === undefined) return undefined;
+    this.turn = spools.indexOf(oldest) + 1;
+    return { spool: oldest, sequence, again: false };
   }
 
   private takeAside(): Taken | undefined {
@@ -222,7 +281,12 @@ export class SegmentFinder {
     const name = { spool: basename(spool.dir), spoolId: footer.spoolId, sequence };
     const fresh = !again && sequence > spool.firstListedMax && !this.foundBefore.has(keyOf(name));
     await journal.note([{ kind: 'found', ...name }]);
-    return { dir: spool.dir, name, batches: footer.batches, fresh };
+    const { batches, requests } = footer;
+    const requestCount = requests.length;
+    const newest = requests.at(-1);
+    if (!again && newest !== undefined) spool.reachedMs = newest.receivedAtMs;
+    const receivedAtMs = requests[0]?.receivedAtMs ?? 0;
+    return { dir: spool.dir, name, batches, requests, requestCount, receivedAtMs, fresh };
   }
 
   /** A segment that was copied here from another spool may be stored already, under numbers that mean nothing here. */

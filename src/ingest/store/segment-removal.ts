@@ -4,11 +4,12 @@
  * the segment is either still there, and asked about again, or gone with a note. One round takes all segments that
  * wait, so a sync is shared.
  */
+import { NO_FAULT_POINTS } from '../../base/fault-points.ts';
 import type { Journal } from './journal.ts';
 import type { Segment } from './lanes.ts';
 import type { StoreDeps } from './store-deps.ts';
 
-export type SegmentRemovalDeps = Pick<StoreDeps, 'files' | 'readers' | 'syncTables' | 'nowMs'> & {
+export type SegmentRemovalDeps = Pick<StoreDeps, 'files' | 'readers' | 'syncTables' | 'nowMs' | 'faults'> & {
   readonly journal: Journal;
 };
 
@@ -22,11 +23,19 @@ export async function removeSegments(
   onRemoved: (segment: Segment) => void,
 ): Promise<void> {
   const tables = new Set(segments.flatMap((segment) => [...segment.tables]));
-  if (tables.size > 0) await deps.syncTables([...tables].sort());
+  const faults = deps.faults ?? NO_FAULT_POINTS;
+  const sync = async (): Promise<void> => {
+    if (tables.size > 0) await deps.syncTables([...tables].sort());
+  };
+  if (!faults.planted('remove-before-sync')) await sync();
+  faults.reached('tables-synced');
   const atMs = deps.nowMs();
   await deps.journal.write(segments.map(({ name }) => ({ kind: 'removed', ...name, atMs })));
   for (const segment of segments) {
+    faults.reached('removal-due');
     await deps.readers.removeSegment(deps.files, segment.dir, segment.name.sequence);
+    faults.reached('segment-removed');
     onRemoved(segment);
   }
+  if (faults.planted('remove-before-sync')) await sync();
 }

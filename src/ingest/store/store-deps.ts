@@ -1,7 +1,9 @@
 /** What the store room is given: other rooms as functions, the clock and the engine as narrow interfaces. */
+import type { FaultPoints } from '../../base/fault-points.ts';
 import type { Log } from '../../base/log.ts';
 import type { ClickHouse } from '../../engine/clickhouse.ts';
-import type { FooterBatch, SegmentFooter, SpoolRecord } from '../messages.ts';
+import type { FooterBatch, SegmentFooter, SpoolRecord, StoreEvents } from '../messages.ts';
+import type { StoreQuarantine } from '../quarantine/store-quarantine.ts';
 import type { SpoolFiles } from '../spool/spool-files.ts';
 
 /** The reading half of the spool room (spool/reader.ts, spool/identity.ts). */
@@ -13,6 +15,8 @@ export interface SpoolReaders {
   ) => Promise<{ readonly spoolId: string } | 'missing' | 'damaged'>;
   /** Sequences whose footer is in place, ascending. */
   readonly listSealed: (files: SpoolFiles, dir: string) => Promise<number[]>;
+  /** Sequences that have records and no footer yet. Missing: there may always be some, so keys of requests stay longer. */
+  readonly listUnsealed?: (files: SpoolFiles, dir: string) => Promise<number[]>;
   /** Throws BackworkError `corrupt` or `newer-format`. */
   readonly readFooter: (files: SpoolFiles, dir: string, sequence: number) => Promise<SegmentFooter>;
   readonly readRecords: (
@@ -37,11 +41,14 @@ export interface StoreDeps {
   readonly spoolDirs: () => Promise<string[]>;
   readonly files: SpoolFiles;
   readonly readers: SpoolReaders;
-  /** Converts one batch again from its records. */
+  /** Converts one batch again from its records, without those of the requests (indexes) in `without`. */
   readonly reencode: (
     records: AsyncIterable<{ index: number; record: SpoolRecord }>,
     batch: FooterBatch,
+    without: ReadonlySet<number>,
   ) => Promise<{ bytes: Uint8Array; rowCount: number }>;
+  /** Where requests go that ClickHouse refuses for good. Undefined: they stay in the spool. */
+  readonly quarantine?: StoreQuarantine;
   readonly journalPath: string;
   /** The engine is ours, on this disk: smaller INSERTs, and no second look for doubles. */
   readonly embedded: boolean;
@@ -56,8 +63,14 @@ export interface StoreDeps {
   readonly monotonicMs?: () => number;
   /** In [0, 1), for jitter. */
   readonly random?: () => number;
+  /** A request with the same body is stored once in ten minutes, even when the earlier one's answer was sent (R4). */
+  readonly identicalOnce?: boolean;
+  /** A placement's part of the INSERTs when several have something to send; 1 each without it. Read when it begins to send. */
+  readonly weightOf?: (placement: string) => number;
   /** Segments whose footers are in memory at once. */
   readonly segmentsLoadedMax?: number;
+  readonly faults?: FaultPoints;
+  readonly events?: StoreEvents;
 }
 
 export interface Store {
@@ -67,4 +80,6 @@ export interface Store {
   stop(): Promise<void>;
   /** Resolves when every segment that is sealed now is removed or set aside. */
   idle(): Promise<void>;
+  /** Segments that are known and not removed yet, and how many of them are set aside. */
+  backlog(): { readonly segments: number; readonly setAside: number };
 }

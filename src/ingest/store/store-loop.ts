@@ -19,11 +19,15 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackworkError, messageOf } from '../../base/errors.ts';
+import { NO_FAULT_POINTS } from '../../base/fault-points.ts';
 import { type Journal, openJournal } from './journal.ts';
 import { LaneWork } from './lane-work.ts';
 import { type Segment, StoredBatch } from './lanes.ts';
+import { isLeftOut } from './retries.ts';
+import { RetryDecisions } from './retry-decisions.ts';
 import { ENGINE_RETRY, retryDelayMs } from './retry-delay.ts';
 import { type FoundSegment, SegmentFinder } from './segment-finder.ts';
+import { decideAgain } from './refusals.ts';
 import { removeSegments } from './segment-removal.ts';
 import type { Store, StoreDeps } from './store-deps.ts';
 
@@ -43,14 +47,17 @@ const STOP_WAIT_MS = 10_000;
  * cannot be stored yet waits in the spool.
  */
 export async function startStore(deps: StoreDeps): Promise<Store> {
-  const { journalPath: path, files, nowMs, log, onFatal } = deps;
-  const journal = await openJournal({ path, files, nowMs, log, onFatal });
+  const { journalPath: path, files, nowMs, log, onFatal, faults = NO_FAULT_POINTS } = deps;
+  const journal = await openJournal({ path, files, nowMs, log, onFatal, faults });
+  const { refused } = journal.state;
+  await deps.quarantine?.settleUndecided((segment, batchId) => refused.isQuarantined(segment, batchId));
   const loop = new StoreLoop(deps, journal);
   loop.wake();
   return {
     sealed: (dir, sequence) => loop.sealed(dir, sequence),
     stop: () => loop.stop(),
     idle: () => loop.idle(),
+    backlog: () => loop.backlog(),
   };
 }
 
@@ -60,6 +67,7 @@ class StoreLoop {
   private readonly monotonicMs: () => number;
   private readonly random: () => number;
   private readonly finder: SegmentFinder;
+  private readonly retries: RetryDecisions;
   private readonly work: LaneWork;
   private readonly jobs = new Set<Promise<void>>();
   /** Loaded and not yet removed or set aside. */
@@ -86,6 +94,7 @@ class StoreLoop {
     this.random = deps.random ?? Math.random;
     const { monotonicMs, random } = this;
     this.finder = new SegmentFinder({ ...deps, journal, monotonicMs, random });
+    this.retries = new RetryDecisions({ ...deps, journal, random, isStopping: () => this.stopping });
     this.work = new LaneWork(
       {
         store: deps,
@@ -95,6 +104,9 @@ class StoreLoop {
         random,
         job: (work) => this.job(work),
         onSettled: (segment) => this.settled(segment),
+        onSplit: (parts) => {
+          this.batchesLoaded += parts;
+        },
       },
       journal.state.runs(),
     );
@@ -112,6 +124,11 @@ class StoreLoop {
     this.scanDueAtMs = 0;
     this.wake();
     return idle;
+  }
+
+  backlog(): { segments: number; setAside: number } {
+    const setAside = this.finder.asideCount;
+    return { segments: this.finder.queuedCount + this.segments.size + setAside, setAside };
   }
 
   async stop(): Promise<void> {
@@ -175,10 +192,12 @@ class StoreLoop {
       try {
         await this.finder.scan();
       } catch (error) {
+        if (error instanceof BackworkError && error.code === 'spool-failed') throw error;
         this.deps.log.error({ reason: messageOf(error) }, 'cannot look for sealed segments');
       } finally {
         this.scanning = false;
         this.scansDone++;
+        this.journal.state.keys.expire(this.finder.reachedMs);
         const everyMs = this.finder.queuedCount > SEGMENTS_LOADED_MAX ? SCAN_WITH_BACKLOG_EVERY_MS : SCAN_EVERY_MS;
         const waitedFor = this.idlers.some(({ afterScan }) => afterScan > this.scansDone);
         this.scanDueAtMs = waitedFor ? 0 : this.monotonicMs() + everyMs;
@@ -196,7 +215,8 @@ class StoreLoop {
         while (!this.stopping && !this.windowFull()) {
           const found = await this.finder.next();
           if (found === undefined) break;
-          this.admit(found);
+          if (!(await this.retries.decided(found))) break;
+          if (await this.decidedAgain(found)) this.admit(found);
           this.wake();
         }
       } finally {
@@ -205,16 +225,33 @@ class StoreLoop {
     });
   }
 
+  /** False: the quarantine could not be told what the journal says of this segment; it is set aside. */
+  private async decidedAgain({ dir, name }: FoundSegment): Promise<boolean> {
+    try {
+      await decideAgain({ journal: this.journal, quarantine: this.deps.quarantine }, name);
+      return true;
+    } catch (error) {
+      if (error instanceof BackworkError && error.code === 'spool-failed') throw error;
+      this.finder.setAside(dir, name.sequence, `its requests in quarantine: ${messageOf(error)}`);
+      return false;
+    }
+  }
+
   /** Its batches join their lanes: to be asked about first, unless nothing of it can have been sent before. */
   private admit(found: FoundSegment): void {
     const { dir, name, batches, fresh } = found;
     const tables = new Set(batches.map(({ table }) => table));
-    const segment: Segment = { dir, name, tables, batches: [], openCount: 0, refusal: undefined };
+    const { requestCount, receivedAtMs } = found;
+    const counts = { requestCount, receivedAtMs, openCount: 0, fresh };
+    const segment: Segment = { dir, name, tables, batches: [], ...counts, refusal: undefined };
     const sinceMs = this.monotonicMs();
     const open: StoredBatch[] = [];
-    for (const batch of batches) {
-      const rowCount = this.journal.state.rowCount(name, batch.batchId) ?? batch.rowCount;
-      if (rowCount === 0 || this.journal.state.isExpired(name, batch.batchId)) continue;
+    const { state } = this.journal;
+    const leftOut = state.leftOut(name);
+    // What a power cut has brought back after it was noted as stored and synced only has to go again.
+    for (const batch of state.isRemoved(name) ? [] : state.refused.open(name, batches)) {
+      const rowCount = state.rowCount(name, batch.batchId) ?? batch.rowCount;
+      if (rowCount === 0 || state.isExpired(name, batch.batchId) || isLeftOut(batch, leftOut)) continue;
       const lane = this.work.lanes.of(batch.table, batch.partition);
       const stored = new StoredBatch(batch, segment, lane, sinceMs, rowCount);
       (fresh ? lane.waiting : lane.unasked).push(stored);
@@ -269,6 +306,8 @@ class StoreLoop {
         await removeSegments({ ...this.deps, journal: this.journal }, segments, (segment) => {
           this.unload(segment);
           this.finder.removed(segment.dir, segment.name.sequence);
+          const { requestCount: requests, receivedAtMs } = segment;
+          this.deps.events?.removed({ requests, ageMs: this.deps.nowMs() - receivedAtMs });
         });
         this.removalAttempt = 0;
       } catch (error) {

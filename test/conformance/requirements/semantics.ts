@@ -15,9 +15,7 @@ export const SEMANTICS: readonly Requirement[] = [
   {
     id: 'E3',
     level: 'rec',
-    text: 'A request is answered as soon as it is durable, and the same request again gets the same answer.',
-    departure:
-      'The line also wants no second row for a request that is sent again because its answer was lost. That is the work of the store and shown by its own tests; here only the answer is held. The specification itself accepts duplicates.',
+    text: 'A request is answered as soon as it is durable; sent again because its answer was lost, it gets the same answer and no second row.',
   },
   { id: 'E4', level: 'rec', text: 'A string index outside of profiles is read as empty and warned of.' },
   { id: 'E5', level: 'rec', text: 'Attribute values may be anything, and equal keys are all kept in their places.' },

@@ -1,4 +1,5 @@
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
+import { on } from 'node:events';
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -214,13 +215,21 @@ describe('a store process that is killed', () => {
 
   test('must be dead before the next one begins', async () => {
     const first = await startStoreProcess(it);
-    const [refusal] = await once(forkStore(it), 'message');
-    expect(refusal).toEqual({ type: 'fatal', message: expect.stringContaining('store.lock is locked') });
-    const waiting = once(forkStore(it), 'message');
+    expect(await firstMessage(forkStore(it))).toEqual({
+      type: 'fatal',
+      message: expect.stringContaining('store.lock is locked'),
+    });
+    const waiting = firstMessage(forkStore(it));
     await kill(first);
-    expect((await waiting)[0]).toEqual({ type: 'ready' });
+    expect(await waiting).toEqual({ type: 'ready' });
   });
 });
+
+/** But for those that only say that it lives. */
+async function firstMessage(child: ChildProcess): Promise<unknown> {
+  for await (const [message] of on(child, 'message')) if (message.type !== 'storing') return message;
+  return undefined;
+}
 
 /** Each row of an INSERT takes so long, in the engine. */
 async function slowTable(secondsPerRow: number): Promise<void> {

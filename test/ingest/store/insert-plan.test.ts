@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   planInserts,
+  type Share,
   type WaitingBatch,
   type WaitingLane,
   waitForCompanyMs,
@@ -26,8 +27,21 @@ function batch(changes: Partial<WaitingBatch> = {}): WaitingBatch {
   };
 }
 
+function newShare(weight = 1): Share {
+  return { weight, usedMs: 0, active: false };
+}
+
 function lane(name: string, waiting: WaitingBatch[], changes: Partial<WaitingLane> = {}): NamedLane {
-  return { name, waiting, unsettled: false, notBeforeMs: 0, inserting: 0, lastInsertAtMs: NOW_MS, ...changes };
+  return {
+    name,
+    share: newShare(),
+    waiting,
+    unsettled: false,
+    notBeforeMs: 0,
+    inserting: 0,
+    lastInsertAtMs: NOW_MS,
+    ...changes,
+  };
 }
 
 function plan(
@@ -128,31 +142,89 @@ describe('what one INSERT holds', () => {
   });
 });
 
-describe('which lanes go first', () => {
+describe('which lanes of one placement go first', () => {
   test('at most as many INSERTs as there are free places', () => {
-    const lanes = ['a', 'b', 'c'].map((name, index) => lane(name, [batch({ sinceMs: index })]));
+    const share = newShare();
+    const lanes = ['a', 'b', 'c'].map((name, index) => lane(name, [batch({ sinceMs: index })], { share }));
     expect(plan(lanes).inserts).toEqual(['a 1', 'b 1']);
     expect(plan(lanes, { freePlaces: 1 }).inserts).toEqual(['a 1']);
     expect(plan(lanes, { freePlaces: 0 })).toEqual({ inserts: [], wakeAtMs: undefined });
   });
 
   test('what is missing after an unknown outcome, then the oldest', () => {
+    const share = newShare();
     const lanes = [
-      lane('young', [batch({ sinceMs: 5_000 })]),
-      lane('old', [batch({ sinceMs: 1_000 })]),
-      lane('missing', [batch({ sinceMs: 9_000, urgent: true })]),
+      lane('young', [batch({ sinceMs: 5_000 })], { share }),
+      lane('old', [batch({ sinceMs: 1_000 })], { share }),
+      lane('missing', [batch({ sinceMs: 9_000, urgent: true })], { share }),
     ];
     expect(plan(lanes).inserts).toEqual(['missing 1', 'old 1']);
   });
 
   test('a lane with a long backlog leaves one place to its neighbours', () => {
     const backlog = Array.from({ length: 4 }, () => batch({ sinceMs: 0, rowCount: 250_000 }));
-    expect(plan([lane('backlog', backlog), lane('b', [batch({ sinceMs: 90_000 })])]).inserts).toEqual([
-      'backlog 1',
-      'b 1',
-    ]);
-    const second = lane('backlog', backlog, { inserting: 1 });
-    expect(plan([second, lane('b', [batch({ sinceMs: 90_000 })])], { freePlaces: 1 }).inserts).toEqual(['b 1']);
+    const share = newShare();
+    const young = lane('b', [batch({ sinceMs: 90_000 })], { share });
+    expect(plan([lane('backlog', backlog, { share }), young]).inserts).toEqual(['backlog 1', 'b 1']);
+    const second = lane('backlog', backlog, { inserting: 1, share });
+    expect(plan([second, young], { freePlaces: 1 }).inserts).toEqual(['b 1']);
     expect(plan([lane('backlog', backlog)]).inserts).toEqual(['backlog 1', 'backlog 1']);
+  });
+});
+
+/** Rows that each lane sends in so many plans of one INSERT, its backlog refilled: what is sent is gone, and the rest is old. */
+function rowsSent(lanes: NamedLane[], plans: number, rowsEach: (name: string) => number): Map<string, number> {
+  const rows = new Map<string, number>();
+  for (let i = 0; i < plans; i++) {
+    for (const sent of plan(lanes, { freePlaces: 1 }).inserts) {
+      const name = sent.split(' ')[0]!.split('/')[0]!;
+      rows.set(name, (rows.get(name) ?? 0) + rowsEach(name));
+    }
+  }
+  return rows;
+}
+
+const backlogOf = (rowCount: number) => [batch({ sinceMs: 0, rowCount }), batch({ sinceMs: 0, rowCount })];
+
+describe('placements that all have something to send', () => {
+  test('get the same of the engine, whatever the number of their partitions, their age and how much they have', () => {
+    const noisy = newShare();
+    const lanes = Array.from({ length: 8 }, (_, i) => lane(`noisy/${i}`, backlogOf(200_000), { share: noisy }));
+    lanes.push(
+      lane('quiet', [batch({ sinceMs: 90_000, rowCount: 50_000 }), batch({ sinceMs: 90_000, rowCount: 200_000 })]),
+    );
+    const rows = rowsSent(lanes, 200, (name) => (name === 'quiet' ? 250_000 : 200_000));
+    expect(rows.get('quiet')! / rows.get('noisy')!).toBeGreaterThan(0.95);
+    expect(rows.get('quiet')! / rows.get('noisy')!).toBeLessThan(1.05);
+  });
+
+  test('get it by their weights', () => {
+    const lanes = [
+      lane('heavy', backlogOf(240_000), { share: newShare(3) }),
+      lane('light', backlogOf(240_000), { share: newShare(1) }),
+    ];
+    const rows = rowsSent(lanes, 400, () => 240_000);
+    expect(rows.get('heavy')! / rows.get('light')!).toBeCloseTo(3, 1);
+  });
+
+  test('do not wait longer because another one has batches that are missing after an unknown outcome', () => {
+    const missing = [batch({ sinceMs: 0, urgent: true, rowCount: 200_000 }), batch({ sinceMs: 0, urgent: true })];
+    const lanes = [lane('restarted', missing), lane('other', backlogOf(200_000))];
+    const rows = rowsSent(lanes, 100, () => 1);
+    expect(rows.get('other')).toBeGreaterThanOrEqual(49);
+  });
+
+  test('save nothing up while they have nothing to send', () => {
+    const busy = lane('busy', backlogOf(200_000));
+    const idle = lane('idle', []);
+    rowsSent([busy, idle], 100, () => 1);
+    const back = { ...idle, waiting: backlogOf(200_000) };
+    const rows = rowsSent([busy, back], 100, () => 1);
+    expect(rows.get('busy')).toBeGreaterThanOrEqual(49);
+    expect(rows.get('idle')).toBeGreaterThanOrEqual(49);
+    // After a pause of all, one that is new is ahead of nobody.
+    rowsSent([{ ...busy, waiting: [] }], 1, () => 1);
+    const afterPause = rowsSent([busy, lane('new', backlogOf(200_000))], 100, () => 1);
+    expect(afterPause.get('busy')).toBeGreaterThanOrEqual(49);
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readIdentity } from '../../../src/ingest/spool/identity.ts';
 import { listSealed, readBatch, readFooter, readRecords, removeSegment } from '../../../src/ingest/spool/reader.ts';
-import { realSpoolFiles } from '../../../src/ingest/spool/spool-files.ts';
+import { realSpoolFiles, type SpoolFiles } from '../../../src/ingest/spool/spool-files.ts';
 import { type Journal, openJournal } from '../../../src/ingest/store/journal.ts';
 import { SegmentFinder } from '../../../src/ingest/store/segment-finder.ts';
 import { recordingLog } from './recording-log.ts';
@@ -26,7 +26,7 @@ afterEach(async () => {
 const spoolDir = (number: number) => join(root, 'spool', String(number));
 const segments = (count: number) => Array.from({ length: count }, () => [REQUEST]);
 
-async function open() {
+async function open(files: SpoolFiles = realSpoolFiles) {
   const log = recordingLog();
   const journal = await openJournal({
     path: join(root, 'journal'),
@@ -39,10 +39,11 @@ async function open() {
   const clock = { nowMs: 0 };
   const finder = new SegmentFinder({
     spoolDirs: async () => (await readdir(join(root, 'spool'))).sort().map((name) => join(root, 'spool', name)),
-    files: realSpoolFiles,
+    files,
     readers,
     log,
     journal,
+    nowMs: Date.now,
     monotonicMs: () => clock.nowMs,
     random: () => 0,
   });
@@ -71,6 +72,28 @@ describe('sealed segments', () => {
     await finder.scan();
     expect(await all()).toEqual([`0/${d} fresh`]);
     await finder.scan();
+    expect(await all()).toEqual([]);
+  });
+
+  test('that nobody announced are handed out when their names are synced, and one failed sync is final', async () => {
+    const synced: string[] = [];
+    let broken = false;
+    const syncDirectory = async (dir: string) => {
+      if (broken) throw Object.assign(new Error('EIO: injected'), { code: 'EIO' });
+      synced.push(dir);
+    };
+    await sealSegments(spoolDir(0), segments(1));
+    const { finder, all } = await open({ ...realSpoolFiles, syncDirectory });
+    await finder.scan();
+    expect(synced).toEqual([spoolDir(0)]);
+    const [announced] = await sealSegments(spoolDir(0), segments(1));
+    finder.sealed(spoolDir(0), announced as number);
+    await finder.scan();
+    expect(synced).toHaveLength(1);
+    expect(await all()).toHaveLength(2);
+    await sealSegments(spoolDir(0), segments(1));
+    broken = true;
+    await expect(finder.scan()).rejects.toMatchObject({ code: 'spool-failed', retryable: false });
     expect(await all()).toEqual([]);
   });
 

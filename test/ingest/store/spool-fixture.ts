@@ -44,14 +44,33 @@ export function range(from: number, count: number): number[] {
   return Array.from({ length: count }, (_, index) => from + index);
 }
 
+export interface SealOptions {
+  /** Requests carry the fingerprints of their bodies; without it they are no one's copies. */
+  readonly fingerprints?: boolean;
+  /** Their answers are known to have been sent. */
+  readonly answered?: boolean;
+  /** Now, else. */
+  readonly receivedAtMs?: number;
+}
+
 /** Seals one segment for each list of requests, in the spool directory; returns their sequences. */
-export async function sealSegments(dir: string, segments: readonly (readonly Request[])[]): Promise<number[]> {
+export async function sealSegments(
+  dir: string,
+  segments: readonly (readonly Request[])[],
+  options: SealOptions = {},
+): Promise<number[]> {
   const sealed: number[] = [];
   const spool = await open(dir, 20, (sequence) => sealed.push(sequence));
   for (const [index, requests] of segments.entries()) {
-    const appended = requests.map((request) => {
+    const appended = requests.map(async (request) => {
       spool.rows.add(request);
-      return spool.append(headerOf(request), storeBody(Buffer.from(JSON.stringify(request)))).durable;
+      const body = storeBody(Buffer.from(JSON.stringify(request)));
+      const header = headerOf(request);
+      const fingerprint = options.fingerprints === true ? body.fingerprint : header.fingerprint;
+      const { receivedAtMs = header.receivedAtMs } = options;
+      const { durable, answered } = spool.append({ ...header, fingerprint, receivedAtMs }, body);
+      if (options.answered === true) answered();
+      await durable;
     });
     await Promise.all(appended);
     while (sealed.length <= index) await sleep(5);
@@ -74,10 +93,12 @@ export async function leaveUnsealed(dir: string, body: Buffer): Promise<void> {
 export async function reencode(
   records: AsyncIterable<{ index: number; record: SpoolRecord }>,
   batch: FooterBatch,
+  without: ReadonlySet<number> = new Set(),
 ): Promise<{ bytes: Uint8Array; rowCount: number }> {
   const ids: number[] = [];
   let textBytes = 0;
-  for await (const { record } of records) {
+  for await (const { index, record } of records) {
+    if (without.has(index)) continue;
     for (const rows of JSON.parse(record.body.toString()) as Request) {
       if (keyOf(rows) !== keyOf(batch)) continue;
       ids.push(...rows.ids);
