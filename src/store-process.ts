@@ -13,16 +13,22 @@ import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackworkError, messageOf } from './base/errors.ts';
+import { faultPointsInForce } from './base/fault-points.ts';
+import { MIB } from './base/limits.ts';
 import { takeLock } from './base/lock-file.ts';
 import { createLog } from './base/log.ts';
+import { answerWithMetrics } from './base/metrics-process.ts';
 import { readEngineLogin, storeTarget } from './commands/data-directory.ts';
 import { type ClickHouse, connectClickHouse } from './engine/clickhouse.ts';
+import { decodeNames, OrganizationNames } from './ingest/metrics/organization-names.ts';
+import { StoreMetrics } from './ingest/metrics/store-metrics.ts';
+import { openQuarantine } from './ingest/quarantine/store-quarantine.ts';
 import { ENGINE_RETRY, retryDelayMs } from './ingest/store/retry-delay.ts';
 import type { Store } from './ingest/store/store-deps.ts';
 import { startStore } from './ingest/store/store-loop.ts';
 import { tableSync } from './ingest/store/sync-tables.ts';
 import { readIdentity } from './ingest/spool/identity.ts';
-import { listSealed, readBatch, readFooter, readRecords, removeSegment } from './ingest/spool/reader.ts';
+import { listSealed, listUnsealed, readBatch, readFooter, readRecords, removeSegment } from './ingest/spool/reader.ts';
 import { realSpoolFiles } from './ingest/spool/spool-files.ts';
 import type { ChildMessage, SupervisorMessage } from './process-messages.ts';
 import { loadSettings } from './settings/load-settings.ts';
@@ -30,11 +36,26 @@ import { loadSettings } from './settings/load-settings.ts';
 /** A predecessor ends within 1 s of losing its supervisor. */
 const LOCK_WAIT_MS = 5_000;
 const ADOPT_AGAIN_MS = 5_000;
+/** Expiry is by days. */
+const EXPIRE_EVERY_MS = 3_600_000;
+/** How often the supervisor hears that this process lives, and whether it reaches the telemetry store. */
+const STORING_INTERVAL_MS = 1_000;
 
 const settings = loadSettings(process.env);
+const faults = faultPointsInForce();
 const log = createLog('store', settings.logLevel);
 const dataDir = resolve(settings.dataDir);
 const spoolRoot = join(dataDir, 'spool');
+const metrics = new StoreMetrics(new OrganizationNames(decodeNames(process.env['BACKWORK_ORGANIZATION_NAMES'])));
+const quarantine = openQuarantine({
+  dataDir,
+  files: realSpoolFiles,
+  bytesMax: settings.quarantineMib * MIB,
+  takeLock,
+  nowMs: Date.now,
+  log,
+  events: metrics,
+});
 let store: Store | undefined;
 
 // A signal to the process group reaches the supervisor too, which says `stop` when it is this process's turn.
@@ -42,8 +63,15 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => un
 process.on('disconnect', () => process.exit(1));
 process.on('message', (message: SupervisorMessage) => {
   if (message.type === 'sealed') store?.sealed(resolve(message.spoolDir), message.sequence);
-  else void stop();
+  else if (message.type === 'stop') void stop();
 });
+answerWithMetrics({ process: 'store' }, (sheet) => {
+  metrics.collect(sheet);
+  const { segments, setAside } = store?.backlog() ?? { segments: 0, setAside: 0 };
+  sheet.add('backwork_store_segments_waiting', segments);
+  sheet.add('backwork_store_segments_set_aside', setAside);
+});
+setInterval(() => send({ type: 'storing', reason: metrics.unreachable ?? '' }), STORING_INTERVAL_MS).unref();
 
 try {
   await run();
@@ -62,21 +90,44 @@ async function run(): Promise<void> {
   store = await startStore({
     clickhouse,
     embedded,
+    identicalOnce: settings.identicalOnce,
     spoolDirs: async () => (await spoolNumbers()).map((number) => join(spoolRoot, number)),
     files: realSpoolFiles,
-    readers: { listSealed, readFooter, readRecords, readBatch, removeSegment, readIdentity },
+    readers: {
+      listSealed,
+      listUnsealed,
+      readFooter,
+      readRecords: quarantine.reading(readRecords),
+      readBatch,
+      removeSegment,
+      readIdentity,
+    },
     // Rarely needed, and the converter is the larger part of the program: loaded when it is.
-    reencode: async (records, batch) => (await import('./ingest/convert/reconvert.ts')).reencodeBatch(records, batch),
+    reencode: async (...given) => (await import('./ingest/convert/reconvert.ts')).reencodeBatch(...given),
+    quarantine: quarantine.store,
     journalPath: join(dataDir, 'store.journal'),
     nowMs: Date.now,
     log,
     syncTables: tableSync({ clickhouse }),
+    events: metrics,
+    faults,
     onFatal: (error) => {
       log.error({ error }, 'the store cannot go on: this process ends');
       process.exit(1);
     },
   });
   void adoptOrphans();
+  await expireQuarantine();
+  setInterval(expireQuarantine, EXPIRE_EVERY_MS).unref();
+}
+
+async function expireQuarantine(): Promise<void> {
+  try {
+    await quarantine.expire();
+  } catch (error) {
+    log.error({ error }, 'a sync of the quarantine failed: this process ends');
+    process.exit(1);
+  }
 }
 
 /** The engine's login is made by the supervisor at its first start, before this process; waited for all the same. */
@@ -142,6 +193,8 @@ async function adopt(dir: string): Promise<boolean> {
         converterVersion: CONVERTER_VERSION,
         nowMs: Date.now,
         onSealed: (sequence) => store?.sealed(dir, sequence),
+        keepPiece: quarantine.keepPiece,
+        faults,
       });
     } finally {
       lock.release();

@@ -3,6 +3,8 @@
  * on only, and for the time of one INSERT.
  */
 import { BackworkError, messageOf } from '../../base/errors.ts';
+import { NO_FAULT_POINTS } from '../../base/fault-points.ts';
+import type { NativeInsert } from '../../engine/clickhouse.ts';
 import { batchBytes, type BatchSourceDeps } from './batch-source.ts';
 import type { PlanLimits } from './insert-plan.ts';
 import type { Lane, StoredBatch } from './lanes.ts';
@@ -14,7 +16,14 @@ import type { StoreDeps } from './store-deps.ts';
  */
 const INSERT_TIMEOUT_MS = 180_000;
 
-export type InsertRunDeps = BatchSourceDeps & Pick<StoreDeps, 'clickhouse'>;
+export type InsertRunDeps = BatchSourceDeps & Pick<StoreDeps, 'clickhouse' | 'faults' | 'events'>;
+
+export interface Unreadable {
+  readonly batch: StoredBatch;
+  readonly reason: string;
+  /** The segment's records are gone, and the batch is not in the batch file either. */
+  readonly gone: boolean;
+}
 
 export interface InsertRun {
   /** What the INSERT held. Empty: nothing was sent. */
@@ -26,7 +35,7 @@ export interface InsertRun {
   /** Why the first of `left` could not be loaded now (the journal has no room). */
   readonly leftReason: BackworkError | undefined;
   /** No bytes can be made of these: the segment's files are damaged or gone. */
-  readonly unreadable: readonly { readonly batch: StoredBatch; readonly reason: string }[];
+  readonly unreadable: readonly Unreadable[];
   /** Converted again they have no rows. */
   readonly withoutRows: readonly StoredBatch[];
 }
@@ -42,21 +51,40 @@ export async function runInsert(
   const load = await loadBatches(deps, batches, limits);
   let failure: BackworkError | undefined;
   if (load.blocks.length > 0) {
-    const rowCount = load.sent.reduce((sum, batch) => sum + batch.rowCount, 0);
+    const faults = deps.faults ?? NO_FAULT_POINTS;
+    const insert: NativeInsert = {
+      table: lane.table,
+      blocks: load.blocks,
+      rowCount: load.sent.reduce((sum, batch) => sum + batch.rowCount, 0),
+      queryId,
+      timeoutMs: INSERT_TIMEOUT_MS,
+      onSent: () => faults.reached('insert-sent'),
+    };
+    const startedMs = performance.now();
     try {
-      await deps.clickhouse.insertNative({
-        table: lane.table,
-        blocks: load.blocks,
-        rowCount,
-        queryId,
-        timeoutMs: INSERT_TIMEOUT_MS,
-      });
+      await deps.clickhouse.insertNative(insert);
+      if (faults.planted('double-batch')) await deps.clickhouse.insertNative(insert);
     } catch (error) {
       failure = asStoreError(error);
     }
+    faults.reached('insert-answered');
+    countInsert(deps, insert, load.sent, failure, performance.now() - startedMs);
   }
   const { sent, left, leftReason, unreadable, withoutRows } = load;
   return { sent, failure, left, leftReason, unreadable, withoutRows };
+}
+
+function countInsert(
+  { events }: InsertRunDeps,
+  { table, blocks, rowCount: rows }: NativeInsert,
+  sent: readonly StoredBatch[],
+  failure: BackworkError | undefined,
+  ms: number,
+): void {
+  const sentBefore = sent.filter((batch) => batch.sent).length;
+  for (const batch of sent) batch.sent = true;
+  const bytes = blocks.reduce((sum, block) => sum + block.length, 0);
+  events?.inserted({ table, outcome: failure?.code ?? 'stored', batches: sent.length, sentBefore, rows, bytes, ms });
 }
 
 /** An error that says nothing of the outcome says: unknown. */
@@ -68,7 +96,7 @@ export function asStoreError(error: unknown): BackworkError {
 interface Load {
   readonly blocks: Uint8Array[];
   readonly sent: StoredBatch[];
-  readonly unreadable: { batch: StoredBatch; reason: string }[];
+  readonly unreadable: Unreadable[];
   readonly withoutRows: StoredBatch[];
   left: readonly StoredBatch[];
   leftReason: BackworkError | undefined;
@@ -101,7 +129,8 @@ async function loadBatches(deps: BatchSourceDeps, batches: readonly StoredBatch[
         load.leftReason = error;
         break;
       }
-      load.unreadable.push({ batch, reason: messageOf(error) });
+      const gone = error instanceof BackworkError && error.code === 'not-found';
+      load.unreadable.push({ batch, reason: messageOf(error), gone });
     }
   }
   return load;

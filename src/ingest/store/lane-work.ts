@@ -5,11 +5,13 @@
  *   store-unreachable        certainly not applied: the batches wait again, and the engine as a whole is left alone a while
  *   store-unknown-outcome    the query id is kept until it runs no more; then the table is asked
  *   store-temporary          the query is over, and should have added nothing: the table is asked all the same, after a backoff
- *   store-permanent          in company: asked, then sent again in halves, so that what is refused ends up alone;
- *                            alone: refused, its segment is set aside (bisecting a batch to its requests and moving those to
- *                            quarantine begins in `refuse`)
+ *   store-permanent          asked, in a lane of its own (a view of the operator's may have failed after the table had the
+ *                            rows). What is missing: in company, sent again in halves, so that what is refused ends up
+ *                            alone; alone, cut into parts or moved to quarantine (refusals.ts); when neither is possible
+ *                            its segment is set aside
  */
 import type { BackworkError } from '../../base/errors.ts';
+import { NO_FAULT_POINTS } from '../../base/fault-points.ts';
 import {
   INSERT_BYTES_MAX_EMBEDDED,
   INSERT_BYTES_MAX_SERVER,
@@ -17,12 +19,14 @@ import {
   INSERT_ROWS_MAX_SERVER,
   INSERTS_AT_ONCE,
 } from '../../base/limits.ts';
+import type { FooterBatch } from '../messages.ts';
 import { DoubleCheck } from './double-check.ts';
 import { anyRuns, QUERY_SLOTS, queryIdOf, queryIdsOf, storedRowCounts } from './insert-outcome.ts';
 import { type PlanLimits, planInserts } from './insert-plan.ts';
 import { asStoreError, type InsertRun, runInsert } from './insert-run.ts';
 import type { Journal } from './journal.ts';
-import { type Lane, Lanes, type Segment, type StoredBatch } from './lanes.ts';
+import { type Lane, Lanes, type Segment, StoredBatch } from './lanes.ts';
+import { settleRefused } from './refusals.ts';
 import { ENGINE_RETRY, retryDelayMs } from './retry-delay.ts';
 import type { StoreDeps } from './store-deps.ts';
 
@@ -44,10 +48,12 @@ export interface LaneWorkDeps {
   readonly job: (work: () => Promise<void>) => void;
   /** No batch of this segment is open any more. */
   readonly onSettled: (segment: Segment) => void;
+  /** So many parts took the place of a batch. */
+  readonly onSplit: (parts: number) => void;
 }
 
 export class LaneWork {
-  readonly lanes = new Lanes();
+  readonly lanes: Lanes;
   private readonly deps: LaneWorkDeps;
   private readonly limits: PlanLimits;
   private readonly doubleCheck: DoubleCheck;
@@ -58,6 +64,10 @@ export class LaneWork {
   private runNoted = false;
   private inserting = 0;
   private asking = 0;
+  /** Segments without records that were counted. */
+  private readonly gaps = new Set<string>();
+  /** Never rejects. */
+  private settling: Promise<unknown> = Promise.resolve();
   private engineAttempt = 0;
   private engineNotBeforeMs = 0;
 
@@ -67,6 +77,7 @@ export class LaneWork {
     this.limits = embedded
       ? { bytesMax: INSERT_BYTES_MAX_EMBEDDED, rowsMax: INSERT_ROWS_MAX_EMBEDDED }
       : { bytesMax: INSERT_BYTES_MAX_SERVER, rowsMax: INSERT_ROWS_MAX_SERVER };
+    this.lanes = new Lanes(deps.store.weightOf);
     this.doubleCheck = new DoubleCheck(clickhouse, log);
     this.freeQueryIds = Array.from({ length: QUERY_SLOTS }, (_, slot) => queryIdOf(deps.run, slot));
     this.formerRuns = formerRuns;
@@ -150,20 +161,23 @@ export class LaneWork {
       this.formerRuns = [];
       await this.deps.journal.note(former.map((run) => ({ kind: 'run-over', run })));
     }
-    const stored = await storedRowCounts(
-      clickhouse,
-      lane,
-      batches.map(({ batch }) => batch.batchId),
-    );
+    const faults = this.deps.store.faults ?? NO_FAULT_POINTS;
+    const batchIds = batches.map(({ batch }) => batch.batchId);
+    const asked = faults.planted('skip-question') ? [] : batchIds;
+    const stored = await storedRowCounts(clickhouse, lane, asked);
+    faults.reached('question-answered');
+    this.deps.store.events?.asked({ batches: batches.length, found: stored.size });
     this.answered();
-    const asked = new Set(batches);
-    lane.unasked = lane.unasked.filter((batch) => !asked.has(batch));
+    const settled = new Set(batches);
+    lane.unasked = lane.unasked.filter((batch) => !settled.has(batch));
     const missing = batches.filter(({ batch }) => !stored.has(batch.batchId));
+    const refused = missing.filter(({ refusedBy }) => refusedBy !== undefined);
     for (const batch of missing) {
       batch.urgent = true;
       batch.asked = true;
     }
-    lane.putBack(missing);
+    lane.putBack(missing.filter(({ refusedBy }) => refusedBy === undefined));
+    for (const batch of refused) this.settleRefused(batch);
     if (missing.length === 0) this.recovered(lane);
     for (const batch of batches) if (stored.has(batch.batch.batchId)) this.done(batch);
   }
@@ -213,7 +227,10 @@ export class LaneWork {
     else this.freeQueryIds.push(queryId);
     lane.putBack(run.left);
     if (run.leftReason !== undefined) this.failed(lane, run.leftReason);
-    for (const { batch, reason } of run.unreadable) this.refuse(batch, reason);
+    for (const { batch, reason, gone } of run.unreadable) {
+      if (gone) this.countGap(batch.segment);
+      this.refuse(batch, reason);
+    }
     for (const batch of run.withoutRows) this.done(batch);
     const { failure, sent } = run;
     if (sent.length === 0) return;
@@ -222,11 +239,13 @@ export class LaneWork {
       lane.putBack(sent);
       this.failed(lane, failure);
     } else if (failure.code === 'store-permanent') {
-      if (sent.length === 1) this.refuse(sent[0]!, failure.message);
-      else {
-        for (const batch of sent) batch.togetherMax = Math.floor(sent.length / 2);
-        lane.unasked.push(...sent);
+      const refusedLane = this.lanes.of(lane.table, lane.partition, true);
+      if (sent.length === 1) sent[0]!.refusedBy = failure.message;
+      for (const batch of sent) {
+        batch.togetherMax = Math.max(1, Math.floor(sent.length / 2));
+        batch.lane = refusedLane;
       }
+      refusedLane.unasked.push(...sent);
     } else {
       lane.unasked.push(...sent);
       this.failed(lane, failure);
@@ -246,6 +265,52 @@ export class LaneWork {
   private done(batch: StoredBatch): void {
     batch.settled = true;
     if (--batch.segment.openCount === 0) this.deps.onSettled(batch.segment);
+  }
+
+  /** One after another: each may hold a whole batch in memory. */
+  private settleRefused(batch: StoredBatch): void {
+    const { lane, segment } = batch;
+    const { dir, name } = segment;
+    // Busy like with an INSERT: its segment must not be forgotten meanwhile.
+    lane.inserting++;
+    const deps = { ...this.deps.store, journal: this.deps.journal };
+    const refused = { dir, name, batch: { ...batch.batch, rowCount: batch.rowCount }, reason: batch.refusedBy ?? '' };
+    const settling = this.settling.then(() => settleRefused(deps, refused));
+    this.settling = settling.catch(() => {});
+    this.deps.job(async () => {
+      try {
+        const settled = await settling;
+        if (settled.kind === 'stays') this.refuse(batch, settled.reason);
+        else if (settled.kind === 'done') this.done(batch);
+        else this.replace(batch, settled.parts);
+      } finally {
+        lane.inserting--;
+      }
+    });
+  }
+
+  /** Its parts go alone: one of them will be refused. They may have been sent before when their segment may have been. */
+  private replace(batch: StoredBatch, parts: readonly FooterBatch[]): void {
+    const { lane, segment, sinceMs } = batch;
+    const stored = parts.map((part) => new StoredBatch(part, segment, lane, sinceMs, part.rowCount));
+    for (const part of stored) {
+      part.togetherMax = 1;
+      part.urgent = true;
+    }
+    segment.batches = [...segment.batches, ...stored];
+    segment.openCount += stored.length;
+    this.deps.onSplit(stored.length);
+    if (segment.fresh) lane.putBack(stored);
+    else lane.unasked.push(...stored);
+    this.done(batch);
+  }
+
+  /** The footer is there, the records are not: what it promised cannot be stored. Counted once, however often it is tried. */
+  private countGap({ name }: Segment): void {
+    const key = `${name.spoolId}/${name.sequence}`;
+    if (this.gaps.has(key)) return;
+    this.gaps.add(key);
+    this.deps.store.events?.gap({ spool: name.spool, sequence: name.sequence });
   }
 
   /** ClickHouse, or the disk, will not have this batch as it is. Its segment stays; others go on. */
@@ -280,6 +345,7 @@ export class LaneWork {
       }
       const rows = batches.reduce((sum, batch) => sum + batch.rowCount, 0);
       const { table, partition } = lane;
+      this.deps.store.events?.expired({ table, rows });
       this.deps.store.log.warn(
         { table, ...partition, rows },
         'rows expired before they were stored; they are not stored',
@@ -296,6 +362,7 @@ export class LaneWork {
     if (error.code === 'store-unreachable') {
       if (this.engineAttempt++ === 0)
         log.warn({ reason }, 'the telemetry store cannot be reached; the spool takes what comes');
+      this.deps.store.events?.reachable(reason);
       this.engineNotBeforeMs =
         nowMs + retryDelayMs(this.engineAttempt, this.deps.random(), ENGINE_RETRY, error.retryAfterMs);
       return;
@@ -314,6 +381,7 @@ export class LaneWork {
   private answered(): void {
     if (this.engineAttempt > 0)
       this.deps.store.log.info({ attempts: this.engineAttempt }, 'the telemetry store answers again');
+    this.deps.store.events?.reachable(undefined);
     this.engineAttempt = 0;
     this.engineNotBeforeMs = 0;
   }
