@@ -10,10 +10,13 @@ import { join } from 'node:path';
 import { loadPepper } from './accounts/key-file.ts';
 import { openTokenSource } from './accounts/store/token-source.ts';
 import { BackworkError, messageOf } from './base/errors.ts';
+import { faultPointsInForce } from './base/fault-points.ts';
 import { loadKeyedHash } from './base/keyed-hash.ts';
-import { MIB, REFUSED_BODY_DRAIN_BYTES_MAX } from './base/limits.ts';
+import { LIMIT_EXCHANGE_MS, MIB, REFUSED_BODY_DRAIN_BYTES_MAX } from './base/limits.ts';
 import { takeLock } from './base/lock-file.ts';
 import { createLog, type Log } from './base/log.ts';
+import { planMemory } from './base/memory-plan.ts';
+import { answerWithMetrics } from './base/metrics-process.ts';
 import { type AcceptDeps, type AcceptServer, MONOTONIC_CLOCK, type RequestLog } from './ingest/accept/accept-server.ts';
 import { createGrpcServer } from './ingest/accept/grpc-server.ts';
 import { createHints } from './ingest/accept/hints.ts';
@@ -25,18 +28,36 @@ import { BuilderSet } from './ingest/convert/builders.ts';
 import { CONVERTER_VERSION } from './ingest/convert/convert.ts';
 import { encodeRecords } from './ingest/convert/reconvert.ts';
 import type { RequestPath } from './ingest/messages.ts';
+import { IngestMetrics } from './ingest/metrics/ingest-metrics.ts';
+import { decodeNames, OrganizationNames } from './ingest/metrics/organization-names.ts';
+import { RowSpill } from './ingest/large/large-rows.ts';
+import { LargeWork } from './ingest/large/large-work.ts';
+import { OrganizationLimiter } from './ingest/limits/organization-limiter.ts';
+import type { OrganizationReport } from './ingest/limits/organization-use.ts';
+import { SpoolUse } from './ingest/limits/spool-use.ts';
+import { openQuarantine } from './ingest/quarantine/store-quarantine.ts';
 import { createPipeline } from './ingest/pipeline.ts';
 import { realSpoolFiles } from './ingest/spool/spool-files.ts';
+import { listSegmentFiles, readWaiting } from './ingest/spool/waiting-segments.ts';
 import { openSpool, type Spool } from './ingest/spool/writer.ts';
 import type { ChildMessage, SupervisorMessage } from './process-messages.ts';
-import { corsOrigins, loadSettings, otlpTlsPaths, spoolReserveBytes } from './settings/load-settings.ts';
+import {
+  corsOrigins,
+  loadSettings,
+  organizationDefaults,
+  otlpTlsPaths,
+  spoolReserveBytes,
+} from './settings/load-settings.ts';
 import type { Settings } from './settings/settings.ts';
 
 /** How often the supervisor hears whether a request sent now would be accepted. */
 const ACCEPTING_INTERVAL_MS = 250;
 
 const settings = loadSettings(process.env);
+const memory = planMemory(settings);
 const workerIndex = Number(process.env['BACKWORK_WORKER_INDEX'] ?? '0');
+const faults = faultPointsInForce();
+const events = new IngestMetrics(new OrganizationNames(decodeNames(process.env['BACKWORK_ORGANIZATION_NAMES'])));
 const log = createLog(`ingest ${workerIndex}`, settings.logLevel);
 
 try {
@@ -59,15 +80,24 @@ async function run(): Promise<void> {
     source: openTokenSource(settings.dataDir),
     pepper: pepper.key,
     hash: await loadKeyedHash(),
+    limits: organizationDefaults(settings),
     nowMs: Date.now,
     log,
   });
+  const limits = startLimits(spool, spoolDir);
+  const large = await openLargeWork(spoolDir);
   const path = createPipeline({
     tokens,
     spool,
-    inFlightBytesMax: settings.inFlightMib * MIB,
+    limiter: limits.limiter,
+    spoolUse: limits.spoolUse,
+    large,
+    inFlightBytesMax: memory.inFlightBytesMax,
+    bytesPerSecondMax: settings.ingestBytesPerSecond,
     bodyBytesMax: settings.bodyMib * MIB,
     nowMs: Date.now,
+    faults,
+    events,
   });
   const deps = acceptDeps(path, () => spool.refusal(0) === undefined, tls);
   const grpc = createGrpcServer(deps);
@@ -76,11 +106,19 @@ async function run(): Promise<void> {
   const reporting = setInterval(() => reportAccepting(spool), ACCEPTING_INTERVAL_MS);
   onStop(async () => {
     clearInterval(reporting);
+    limits.stop();
     tls?.close();
     send({ type: 'accepting', accepting: false, reason: 'shutting down' });
     await Promise.all([grpc.drain(), http.drain()]);
+    await large.close();
     await spool.close();
     tokens.close();
+  });
+  const worker = String(workerIndex);
+  answerWithMetrics({ process: 'ingest', worker }, (sheet) => {
+    events.collect(sheet);
+    sheet.add('backwork_in_flight_bytes', path.inFlightBytes(), { worker });
+    sheet.add('backwork_ingest_memory_ceiling_bytes', settings.ingestMemoryMib * MIB, { worker });
   });
   send({ type: 'ready', ports });
   reportAccepting(spool);
@@ -93,6 +131,7 @@ function acceptDeps(path: RequestPath, isServing: () => boolean, tls: TlsFiles |
     path,
     log: requestLog(settings, log),
     corsOrigins: corsOrigins(settings),
+    events,
     limits: {
       bodyBytesMax,
       // A client whose body is over the limit by less than the limit again still gets to see the refusal.
@@ -118,7 +157,17 @@ async function openTls(): Promise<TlsFiles | undefined> {
 /** Takes the spool's lock, recovers what an earlier process left, opens a segment. */
 async function open(dir: string): Promise<Spool<BuilderSet>> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const pool = new BuilderPool();
+  const pool = new BuilderPool(memory.poolBytesMax);
+  const { dataDir, quarantineMib } = settings;
+  const quarantine = openQuarantine({
+    dataDir,
+    files: realSpoolFiles,
+    bytesMax: quarantineMib * MIB,
+    takeLock,
+    nowMs: Date.now,
+    log,
+    events,
+  });
   const disk = await statfs(dir);
   return openSpool({
     dir,
@@ -127,6 +176,8 @@ async function open(dir: string): Promise<Spool<BuilderSet>> {
     takeLock,
     segmentBytesMax: settings.segmentMib * MIB,
     segmentAgeMs: settings.segmentMs,
+    segmentRowBytesMax: memory.segmentRowBytesMax,
+    rowBytesMax: memory.rowBytesMax,
     reserveBytes: spoolReserveBytes(settings, disk.blocks * disk.bsize),
     newRows: () => new BuilderSet({ cutWhenFull: false, pool }),
     encodeRecords,
@@ -137,7 +188,53 @@ async function open(dir: string): Promise<Spool<BuilderSet>> {
       process.exit(1);
     },
     nowMs: Date.now,
+    faults,
+    events,
+    keepPiece: quarantine.keepPiece,
   });
+}
+
+/** Requests over 1 MiB; their rows wait beside the segments. */
+async function openLargeWork(dir: string): Promise<LargeWork> {
+  const spill = new RowSpill({ files: realSpoolFiles, dir, keptBytesMax: memory.largeKeptBytesMax });
+  await spill.clear();
+  const compileCacheDir = process.env['NODE_COMPILE_CACHE'];
+  return new LargeWork({ cutBytes: memory.largeCutBytes, spill, compileCacheDir });
+}
+
+/** Who may use what, over all workers: counted here, told to the others through the supervisor. */
+function startLimits(spool: Spool<BuilderSet>, dir: string) {
+  const defaults = organizationDefaults(settings);
+  const nowMs = () => performance.now();
+  const limiter = new OrganizationLimiter({
+    workers: settings.workers,
+    defaults,
+    spoolRoomBytes: () => spool.roomBytes,
+    sealingIsBehind: () => spool.sealingIsBehind,
+    nowMs,
+  });
+  const listSegments = () => listSegmentFiles(realSpoolFiles, dir);
+  const spoolUse = new SpoolUse({ listSegments, use: (orgId) => limiter.use(orgId), nowMs });
+  const exchange = setInterval(() => {
+    const organizations = limiter.report();
+    if (settings.workers > 1) send({ type: 'use', organizations });
+    void spoolUse.look();
+  }, LIMIT_EXCHANGE_MS);
+  process.on('message', (message: SupervisorMessage) => {
+    if (message.type === 'use') limiter.heard(message.worker, message.organizations as OrganizationReport[]);
+  });
+  let stopped = false;
+  const { sealed, kept } = spool.recovered;
+  const count = async (): Promise<void> => {
+    const waiting = readWaiting({ files: realSpoolFiles, dir, log }, [...kept, ...sealed], () => !stopped);
+    for await (const segment of waiting) spoolUse.found(segment);
+  };
+  count().catch((error) => log.warn({ reason: messageOf(error) }, 'what waits in the spool was not counted'));
+  const stop = (): void => {
+    stopped = true;
+    clearInterval(exchange);
+  };
+  return { limiter, spoolUse, stop };
 }
 
 async function listen(grpc: AcceptServer, http: AcceptServer): Promise<Record<string, number>> {

@@ -17,6 +17,8 @@ export const BODY_BYTES_MAX_SETTABLE = 2 * BODY_BYTES_MAX;
 export const BODY_BYTES_UNKNOWN = MIB;
 /** A body that is not whole by then gives back what it reserved and does not hold, when others need it: most take 1 ms. */
 export const SLOW_BODY_MS = 500;
+/** Unless it comes at this pace or faster: the largest are whole just within BODY_DEADLINE_MS. */
+export const SLOW_BODY_BYTES_PER_MS = KIB;
 /** A refused client may go on sending this much before its connection is closed: it must see the refusal first. */
 export const REFUSED_BODY_DRAIN_BYTES_MAX = 2 * BODY_BYTES_MAX;
 export const REFUSED_BODY_DRAIN_MS_MAX = 10_000;
@@ -54,6 +56,8 @@ export const COMPRESS_BODY_BYTES_MIN = 4 * KIB;
 /** One batch: an INSERT of 124 MiB peaked at 1.08 GB in the embedded engine, hence this. */
 export const BATCH_BYTES_MAX = 32 * MIB;
 export const BATCH_ROWS_MAX = 250_000;
+/** A segment is sealed at this much column data, at the latest (memory-plan.ts). */
+export const SEGMENT_ROW_BYTES_MAX = 64 * MIB;
 /** One INSERT into the embedded engine, and into a server. */
 export const INSERT_BYTES_MAX_EMBEDDED = 32 * MIB;
 export const INSERT_ROWS_MAX_EMBEDDED = 250_000;
@@ -98,6 +102,25 @@ export const INFLATES_AT_ONCE = 4;
 export const INFLATE_NOW_WIRE_BYTES_MAX = 8 * KIB;
 export const INFLATE_NOW_BYTES_MAX = 64 * KIB;
 
+// --- organizations beside each other (reference R13) ---
+
+/** A rate may be used up to this far ahead: exporters send every 5 s by default, and one that keeps to its rate must fit. */
+export const LIMIT_BURST_MS = 5_000;
+/** The ingest processes tell each other what organizations used this often: a limit holds over all of them. */
+export const LIMIT_EXCHANGE_MS = 1_000;
+/** What another process said is believed this long: it says it again every LIMIT_EXCHANGE_MS while it lives. */
+export const LIMIT_EXCHANGE_STALE_MS = 5_000;
+/** An organization that sent nothing for this long takes no part in any share. */
+export const ORGANIZATION_IDLE_MS = 600_000;
+export const ORGANIZATION_WEIGHT = 10;
+export const ORGANIZATION_WEIGHT_MAX = 100;
+/**
+ * Of the bytes in flight an organization of weight 10 may hold 4 times what is still free: alone at most 80 % (256 MiB leave
+ * 51 MiB to others), two 44 % each. The one that holds most is refused first, and nobody has to know how many there are.
+ */
+export const IN_FLIGHT_SHARE = 4;
+
+assert(LIMIT_EXCHANGE_MS < LIMIT_BURST_MS, 'what another process used is known before the burst is over');
 assert(BODY_BYTES_UNKNOWN <= BODY_BYTES_MAX);
 assert(SLICED_BODY_BYTES <= BODY_BYTES_MAX && SLICE_BYTES <= SLICED_BODY_BYTES);
 assert(UNSLICED_ROW_BYTES_MAX < BATCH_BYTES_MAX, 'a request converted in one go fits a batch');

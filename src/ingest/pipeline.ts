@@ -2,7 +2,8 @@
  * The path of one request, as a list of steps, each with its exit:
  *
  *   accept ──► open:   authenticate   token → tenant            401, 403, 503 when accounts are away
- *              │       admit          bytes in flight, spool    503, retryable, before the body is read
+ *              │       admit          the organization's limits 429, retryable, before the body is read
+ *              │                      spool, bytes in flight    503, the same
  *              ▼
  *   accept ──► submit: read JSON      JSON → protobuf           400
  *              │       convert        OTLP → columns            400; single items rejected and counted
@@ -12,19 +13,26 @@
  *
  * Converting and appending happen without an await in between, so a record and its rows always belong to the same segment.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { BODY_BYTES_UNKNOWN, ERROR_MESSAGE_BYTES_MAX, SLICE_BYTES, SLICED_BODY_BYTES } from '../base/limits.ts';
+import { BackworkError, retryLater } from '../base/errors.ts';
+import { type FaultPoints, NO_FAULT_POINTS } from '../base/fault-points.ts';
+import { BODY_BYTES_UNKNOWN, ERROR_MESSAGE_BYTES_MAX, SLICED_BODY_BYTES } from '../base/limits.ts';
 import { expiresOnDay } from '../tables/retention.ts';
 import type { TokenTable } from './authenticate/token-table.ts';
 import { ByteBudget, type Reservation } from './byte-budget.ts';
 import type { BuilderSet } from './convert/builders.ts';
-import { ConverterPool, convertNow, convertSliced } from './convert/convert.ts';
-import { type JsonConverted, jsonToProtobuf, jsonToProtobufInSlices } from './convert/otlp-json.ts';
+import { ConverterPool, convertNow } from './convert/convert.ts';
+import { JSON_GROWTH_MAX, jsonToProtobuf } from './convert/otlp-json.ts';
+import { rejectedReason } from './convert/rejected-reason.ts';
+import type { LargeWork } from './large/large-work.ts';
+import type { LimitedRequest, OrganizationLimiter } from './limits/organization-limiter.ts';
+import { RateBucket } from './limits/rate-bucket.ts';
+import type { SpoolUse } from './limits/spool-use.ts';
 import type {
   Admission,
   BodyEncoding,
   ConvertResult,
   ExportAnswer,
+  IngestEvents,
   RecordHeader,
   RequestHead,
   RequestPath,
@@ -32,39 +40,97 @@ import type {
   SegmentRows,
   Tenant,
 } from './messages.ts';
-import { type StoredBody, storeBody, storeLargeBody } from './spool/body.ts';
+import { type StoredBody, storeBody } from './spool/body.ts';
 import type { Spool } from './spool/writer.ts';
 
 export interface PipelineDeps {
   readonly tokens: TokenTable;
   readonly spool: Spool<BuilderSet>;
+  readonly limiter: OrganizationLimiter;
+  readonly spoolUse: SpoolUse;
+  /** Bodies over SLICED_BODY_BYTES, and smaller ones whose rows grow large. */
+  readonly large: LargeWork;
   /** Bodies in memory, over all requests of this process. */
   readonly inFlightBytesMax: number;
+  /** Of inflated bodies, over all organizations; 0 is no limit. */
+  readonly bytesPerSecondMax: number;
   /** One body, as the ports let it in; of JSON also as protobuf. */
   readonly bodyBytesMax: number;
   /** Wall clock: ReceivedAt, and from it the expiry. */
   readonly nowMs: () => number;
+  readonly faults?: FaultPoints;
+  readonly events?: IngestEvents;
 }
 
-/** The RequestPath of one ingest process. */
-export function createPipeline(deps: PipelineDeps): RequestPath {
-  const inFlight = new ByteBudget(deps.inFlightBytesMax);
+/** The RequestPath of one ingest process, and what its bodies have reserved now. */
+export function createPipeline(deps: PipelineDeps): RequestPath & { readonly inFlightBytes: () => number } {
+  const inFlight = new ByteBudget(
+    deps.inFlightBytesMax,
+    () => performance.now(),
+    () => deps.limiter.isShared,
+  );
   const converters = new ConverterPool();
+  const rate = new RateBucket();
   return {
+    inFlightBytes: () => inFlight.bytes,
     open(head: RequestHead): Admission | Promise<Admission> {
       const tenant = deps.tokens.tenant(head.authorization, head.signal);
-      if (tenant instanceof Promise) return tenant.then((found) => admit(found, head));
-      return admit(tenant, head);
+      if (tenant instanceof Promise) return tenant.then((found) => admitOf(found, head));
+      return admitOf(tenant, head);
     },
   };
 
+  function admitOf(tenant: Tenant, head: RequestHead): Admission {
+    try {
+      return admit(tenant, head);
+    } catch (error) {
+      if (error instanceof BackworkError) error.orgId = tenant.orgId;
+      throw error;
+    }
+  }
+
   function admit(tenant: Tenant, head: RequestHead): Admission {
     const bytes = head.bodyBytesDeclared ?? BODY_BYTES_UNKNOWN;
-    const refusal = deps.spool.refusal(bytes);
-    if (refusal !== undefined) throw refusal;
-    const reservation = inFlight.open(bytes);
-    return new AdmittedRequest(deps, inFlight, converters, tenant, head, reservation);
+    if (deps.bytesPerSecondMax > 0) checkRate();
+    const limited = deps.limiter.admit(tenant.orgId, tenant.limits, head.bodyBytesDeclared);
+    try {
+      const refusal = deps.spool.refusal(bytes);
+      if (refusal !== undefined) throw refusal;
+      const reservation = inFlight.open(bytes, limited.use);
+      return new AdmittedRequest(deps, inFlight, converters, { tenant, head, reservation, limited, rate });
+    } catch (error) {
+      limited.giveBack();
+      limited.ended();
+      throw error;
+    }
   }
+
+  function checkRate(): void {
+    const { bytesPerSecondMax } = deps;
+    const waitMs = rate.waitMs(bytesPerSecondMax, performance.now());
+    if (waitMs > 0) throw retryLater('overloaded', `this process takes ${bytesPerSecondMax} bytes a second`, waitMs);
+  }
+}
+
+/** What the JSON reader left out, and what it says. */
+interface Read {
+  readonly rejected: number;
+  readonly message: string;
+}
+
+const NOTHING_READ: Read = { rejected: 0, message: '' };
+
+interface Stored {
+  readonly result: ConvertResult;
+  readonly read: Read;
+}
+
+interface Admitted {
+  readonly rate: RateBucket;
+  readonly tenant: Tenant;
+  readonly head: RequestHead;
+  readonly reservation: Reservation;
+  readonly limited: LimitedRequest;
 }
 
 class AdmittedRequest implements Admission {
@@ -74,57 +140,82 @@ class AdmittedRequest implements Admission {
   readonly #converters: ConverterPool;
   readonly #head: RequestHead;
   readonly #reservation: Reservation;
+  readonly #limited: LimitedRequest;
+  readonly #rate: RateBucket;
   #answered: (() => void) | undefined;
 
-  constructor(
-    deps: PipelineDeps,
-    inFlight: ByteBudget,
-    converters: ConverterPool,
-    tenant: Tenant,
-    head: RequestHead,
-    reservation: Reservation,
-  ) {
+  constructor(deps: PipelineDeps, inFlight: ByteBudget, converters: ConverterPool, admitted: Admitted) {
     this.#deps = deps;
     this.#inFlight = inFlight;
     this.#converters = converters;
-    this.tenant = tenant;
-    this.#head = head;
-    this.#reservation = reservation;
+    this.tenant = admitted.tenant;
+    this.#head = admitted.head;
+    this.#reservation = admitted.reservation;
+    this.#limited = admitted.limited;
+    this.#rate = admitted.rate;
+  }
+
+  expect(bytes: number): void {
+    try {
+      this.#inFlight.expect(this.#reservation, bytes);
+    } catch (error) {
+      this.#limited.giveBack();
+      throw error;
+    }
   }
 
   reserve(bytes: number): void {
-    this.#inFlight.hold(this.#reservation, bytes);
+    try {
+      this.#inFlight.hold(this.#reservation, bytes);
+    } catch (error) {
+      this.#limited.giveBack();
+      throw error;
+    }
   }
 
   release(answerSent: boolean): void {
     this.#inFlight.close(this.#reservation);
+    this.#limited.ended();
     if (answerSent) this.#answered?.();
   }
 
   async submit(body: Buffer, encoding: BodyEncoding): Promise<ExportAnswer> {
-    const read = encoding === 'json' ? await this.#readJson(body) : { protobuf: body, rejected: 0, message: '' };
-    const refusal = this.#deps.spool.refusal(read.protobuf.length);
-    if (refusal !== undefined) throw refusal;
-    const origin = this.#origin();
-    const result = await this.#makeDurable(read.protobuf, origin, read.rejected, body.length);
-    // Where the JSON reader left out every item, that the converter found none is no news.
-    const nothingLeft = read.rejected > 0 && result.accepted + result.rejected === 0;
-    return {
-      rejected: result.rejected + read.rejected,
-      message: nothingLeft ? read.message : joinMessages(read.message, result.message),
-    };
+    const bytes = body.length;
+    this.#limited.received(bytes);
+    this.#rate.charge(bytes);
+    try {
+      return await this.#store(body, encoding);
+    } catch (error) {
+      if (error instanceof BackworkError && error.retryable) {
+        this.#limited.giveBack();
+        this.#rate.charge(-bytes);
+      }
+      throw error;
+    }
   }
 
-  async #readJson(body: Buffer): Promise<JsonConverted> {
-    const { signal } = this.#head;
-    const { bodyBytesMax } = this.#deps;
-    if (body.length <= SLICED_BODY_BYTES) return jsonToProtobuf(signal, body, bodyBytesMax);
-    const steps = jsonToProtobufInSlices(signal, body, SLICE_BYTES, bodyBytesMax);
-    for (;;) {
-      const step = steps.next();
-      if (step.done === true) return step.value;
-      await nextTurn();
-    }
+  async #store(body: Buffer, encoding: BodyEncoding): Promise<ExportAnswer> {
+    // Known no more once a large body was given away.
+    const bytesReceived = body.length;
+    const refusal = this.#deps.spool.refusal(bytesReceived);
+    if (refusal !== undefined) throw refusal;
+    const { read, result } = await this.#makeDurable(body, encoding);
+    (this.#deps.faults ?? NO_FAULT_POINTS).reached('answer-due');
+    // Where the JSON reader left out every item, that the converter found none is no news.
+    const nothingLeft = read.rejected > 0 && result.accepted + result.rejected === 0;
+    const rejected = result.rejected + read.rejected;
+    this.#limited.stored(result.accepted + rejected);
+    const message = nothingLeft ? read.message : joinMessages(read.message, result.message);
+    this.#deps.events?.accepted({
+      orgId: this.tenant.orgId,
+      signal: this.#head.signal,
+      protocol: this.#head.protocol,
+      items: result.accepted,
+      rejected,
+      rejectedReason: rejected === 0 ? '' : rejectedReason(message),
+      bytes: bytesReceived,
+    });
+    return { rejected, message };
   }
 
   #origin(): RowOrigin {
@@ -135,28 +226,43 @@ class AdmittedRequest implements Admission {
   }
 
   /** Resolves once the request's record is synced; a request without items needs none. */
-  async #makeDurable(
-    protobuf: Buffer,
-    origin: RowOrigin,
-    rejectedBefore: number,
-    bytesReceived: number,
-  ): Promise<ConvertResult> {
-    const { spool } = this.#deps;
+  async #makeDurable(body: Buffer, encoding: BodyEncoding): Promise<Stored> {
+    const { spool, bodyBytesMax } = this.#deps;
     const { signal } = this.#head;
-    if (protobuf.length <= SLICED_BODY_BYTES) {
-      const result = convertNow(this.#converters, signal, protobuf, origin, spool.rows);
-      if (result !== undefined) {
-        if (result.accepted + result.rejected + rejectedBefore === 0) return result;
-        const stored = storeBody(protobuf);
-        await this.#append(origin, result, rejectedBefore, stored, bytesReceived);
-        return result;
-      }
+    const bytesReceived = body.length;
+    if (bytesReceived > SLICED_BODY_BYTES) return this.#makeLargeDurable(body, encoding, bytesReceived, NOTHING_READ);
+    const read =
+      encoding === 'json' ? jsonToProtobuf(signal, body, bodyBytesMax) : { protobuf: body, rejected: 0, message: '' };
+    const { protobuf } = read;
+    if (protobuf.length > SLICED_BODY_BYTES) return this.#makeLargeDurable(protobuf, 'protobuf', bytesReceived, read);
+    const origin = this.#origin();
+    const result = convertNow(this.#converters, signal, protobuf, origin, spool.rows);
+    if (result === undefined) return this.#makeLargeDurable(protobuf, 'protobuf', bytesReceived, read);
+    if (result.accepted + result.rejected + read.rejected > 0) {
+      await this.#append(origin, result, read.rejected, storeBody(protobuf), bytesReceived);
     }
-    const { result, rows } = await convertSliced(signal, protobuf, origin);
-    if (result.accepted + result.rejected + rejectedBefore === 0) return result;
-    const stored = await storeLargeBody(protobuf);
-    await this.#append(origin, result, rejectedBefore, stored, bytesReceived, rows);
-    return result;
+    return { result, read };
+  }
+
+  /** `before`: what was read of it already. `body` is given away. */
+  async #makeLargeDurable(body: Buffer, encoding: BodyEncoding, bytesReceived: number, before: Read): Promise<Stored> {
+    const { large, bodyBytesMax } = this.#deps;
+    const { length } = body;
+    const protobufBytesMax = encoding === 'json' ? Math.min(bodyBytesMax, JSON_GROWTH_MAX * length) : 0;
+    const origin = this.#origin();
+    const { rows, stored, ...outcome } = await large.run({
+      signal: this.#head.signal,
+      encoding,
+      body,
+      protobufBytesMax: bodyBytesMax,
+      origin,
+      rejectedBefore: before.rejected,
+      onTurn: () => this.reserve(length + protobufBytesMax),
+    });
+    const read = { rejected: before.rejected + outcome.rejected, message: before.message + outcome.message };
+    const { result } = outcome;
+    if (stored !== undefined) await this.#append(origin, result, read.rejected, stored, bytesReceived, rows);
+    return { result, read };
   }
 
   #append(
@@ -177,7 +283,11 @@ class AdmittedRequest implements Admission {
       fingerprint: stored.fingerprint,
       ownBatches: ownRows !== undefined,
     };
-    const { durable, answered } = this.#deps.spool.append(header, stored, ownRows);
+    const { durable, answered, sequence, bytes } = this.#deps.spool.append(header, stored, ownRows);
+    if (bytes > 0) {
+      this.#deps.spoolUse.appended(sequence, this.#limited.use, bytes);
+      this.#deps.limiter.appended(this.#limited.use, bytes);
+    }
     this.#answered = answered;
     return durable;
   }

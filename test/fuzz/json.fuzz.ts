@@ -1,11 +1,11 @@
 /**
  * The JSON reader of one signal: whatever comes in, it gives protobuf that decodes and converts, or throws 'malformed'; it
- * agrees with JSON.parse on what is JSON; in slices it gives the same bytes; and a valid text says what it was made from.
+ * agrees with JSON.parse on what is JSON; and a valid text says what it was made from.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type protobuf from 'protobufjs';
 import { BackworkError } from '../../src/base/errors.ts';
-import { type JsonConverted, jsonToProtobuf, jsonToProtobufInSlices } from '../../src/ingest/convert/otlp-json.ts';
+import { type JsonConverted, jsonToProtobuf } from '../../src/ingest/convert/otlp-json.ts';
 import type { Signal } from '../../src/ingest/messages.ts';
 import { randomMessage } from '../corpus/random-message.ts';
 import { type Random, seededRandom } from '../corpus/seeded-random.ts';
@@ -72,7 +72,6 @@ export function jsonFuzzer(signal: Signal): Fuzzer {
       promise(read.rejected >= 0, 'rejected is no count');
       const decoded = body.says === undefined ? undefined : decodePlain(type, read.protobuf);
       promise(isDeepStrictEqual(decoded, body.says), `read something else: ${firstDifference(decoded, body.says)}`);
-      if (random.chance(0.1)) checkSlices(signal, body.bytes, read, one);
       const result = judge.judge(read.protobuf, one, random.chance(COMPARED_SHARE));
       promise(result !== undefined, 'the converter refused what the reader made');
     }
@@ -131,14 +130,6 @@ function readWhole(signal: Signal, bytes: Buffer, { time }: Case): JsonConverted
     if (error instanceof BackworkError && error.code === 'malformed') return error;
     throw error;
   }
-}
-
-function checkSlices(signal: Signal, bytes: Buffer, whole: JsonConverted, { random, time }: Case): void {
-  const slices = jsonToProtobufInSlices(signal, bytes, random.int(1, 200));
-  let step = slices.next();
-  while (!step.done) step = time(() => slices.next());
-  promise(step.value.protobuf.equals(whole.protobuf), 'slices give other bytes');
-  promise(step.value.rejected === whole.rejected, 'slices give another count');
 }
 
 /** Both texts from a little before the first character that differs. */

@@ -29,7 +29,7 @@ import {
   REFUSED_BODY_DRAIN_BYTES_MAX,
   REFUSED_BODY_DRAIN_MS_MAX,
 } from '../../base/limits.ts';
-import type { RequestPath } from '../messages.ts';
+import type { IngestEvents, RequestPath } from '../messages.ts';
 
 export interface AcceptServer {
   /**
@@ -56,6 +56,8 @@ export interface AcceptDeps {
   readonly limits?: Partial<AcceptLimits>;
   /** OTLP/HTTP only. Origins whose pages may export, compared as they stand; `*` is any. Empty: no CORS (reference C2). */
   readonly corsOrigins?: readonly string[];
+  /** Told of each request that is refused. */
+  readonly events?: Pick<IngestEvents, 'refused'>;
   /** Told what was thrown when the client is answered INTERNAL / 500: a bug of ours. */
   readonly onFault?: (error: unknown) => void;
   /** Told of each peer that seems to have mixed something up; createHints() says each kind once a minute. */

@@ -17,16 +17,26 @@ export class GrpcMessageReader {
   readonly #bytesMax: number;
   readonly #hasCoding: boolean;
   readonly #reserve: (bytes: number) => void;
+  readonly #expect: (bytes: number) => void;
   readonly #prefix = Buffer.alloc(GRPC_PREFIX_BYTES);
   #prefixBytes = 0;
   #messageBytes = 0;
   #body: BodyBuffer | undefined;
 
-  /** `reserve` is asked before bytes are kept, with all that will then be held; what it throws comes out of `push`. */
-  constructor(options: { bytesMax: number; hasCoding: boolean; reserve: (bytes: number) => void }) {
+  /**
+   * `reserve` is asked before bytes are kept, with all that will then be held, `expect` once with what the prefix says; what
+   * they throw comes out of `push`.
+   */
+  constructor(options: {
+    bytesMax: number;
+    hasCoding: boolean;
+    reserve: (bytes: number) => void;
+    expect?: (bytes: number) => void;
+  }) {
     this.#bytesMax = options.bytesMax;
     this.#hasCoding = options.hasCoding;
     this.#reserve = options.reserve;
+    this.#expect = options.expect ?? (() => undefined);
   }
 
   /** Throws `malformed` and, as soon as the prefix says so and before anything is kept, `too-large`. */
@@ -67,6 +77,7 @@ export class GrpcMessageReader {
       throw malformed('the message is marked compressed, but no grpc-encoding is given');
     this.#messageBytes = this.#prefix.readUInt32BE(1);
     if (this.#messageBytes > this.#bytesMax) throw tooLarge('message', this.#messageBytes, this.#bytesMax);
+    this.#expect(this.#messageBytes);
     return new BodyBuffer(this.#messageBytes);
   }
 }

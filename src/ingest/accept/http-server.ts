@@ -11,6 +11,7 @@
  * socket, and does not come when the connection breaks first (seen with a peer that does not read).
  */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import { freeNow } from '../../base/byte-writer.ts';
 import { BackworkError, retryLater } from '../../base/errors.ts';
 import type { Admission, BodyEncoding, RequestHead } from '../messages.ts';
 import {
@@ -24,13 +25,14 @@ import {
   MONOTONIC_CLOCK,
 } from './accept-server.ts';
 import { type Cors, createCors } from './cors.ts';
+import { countRefusal } from './count-refusal.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
 import { exportResponse } from './export-response.ts';
-import { brokenBody, type HttpConnection, HttpConnections } from './http-connections.ts';
-import { type Coding, Inflater } from './inflate.ts';
+import { brokenBody, type HttpConnection, HttpConnections, isArriving } from './http-connections.ts';
+import { type Compressed, Inflater } from './inflate.ts';
 import { listen } from './listen.ts';
 import { ALLOWED_METHODS, isFault, refusalOf, statusBody } from './otlp-status.ts';
-import { BodyBuffer, freeNow, tooLarge } from './request-body.ts';
+import { BodyBuffer, tooLarge } from './request-body.ts';
 import { bodyEncoding, httpRoute, orderedRefusal, type Route, readHttpHead } from './request-head.ts';
 import { TlsPort } from './tls-port.ts';
 
@@ -292,13 +294,11 @@ class HttpServer implements AcceptServer {
     return promise;
   }
 
-  #inflate(
-    exchange: Exchange,
-    wire: Buffer,
-    coding: Exclude<Coding, 'identity'>,
-    admission: Admission,
-  ): Promise<Buffer> {
-    return this.#inflater.inflate(wire, coding, (inflatedBytes) => {
+  async #inflate(exchange: Exchange, wire: Buffer, coding: Compressed, admission: Admission): Promise<Buffer> {
+    // JSON is held beside the protobuf that is made of it.
+    const forms = exchange.encoding === 'json' ? 2 : 1;
+    admission.expect(wire.length + forms * this.#inflater.expectedBytes(wire, coding));
+    return this.#inflater.replace(wire, coding, (inflatedBytes) => {
       if (exchange.request.socket.destroyed) throw new ClientGone();
       admission.reserve(wire.length + inflatedBytes);
     });
@@ -323,6 +323,7 @@ class HttpServer implements AcceptServer {
     const { request, response, connection } = exchange;
     if (thrown instanceof ClientGone) return 'client gone';
     const refusal = refusalOf(thrown);
+    countRefusal(this.#deps.events, 'http', exchange, thrown);
     if (isFault(refusal)) this.#deps.onFault?.(thrown);
     if (request.socket.destroyed) return 'client gone';
     if (response.headersSent) {
@@ -382,14 +383,6 @@ class HttpServer implements AcceptServer {
   #answerHeaders(exchange: Exchange): Readonly<Record<string, string>> {
     return this.#cors.answerHeaders(exchange.request.headers.origin);
   }
-}
-
-/** More of its body may come. */
-function isArriving(request: IncomingMessage): boolean {
-  const { headers } = request;
-  if (request.complete) return false;
-  if (headers['transfer-encoding'] !== undefined) return true;
-  return headers['content-length'] !== undefined && headers['content-length'] !== '0';
 }
 
 /** An error of a request or response closes it, and 'close' tells those who wait; there is nothing else to do about it. */

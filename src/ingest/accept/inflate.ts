@@ -7,17 +7,20 @@
  * finds a thread.
  */
 import zlib from 'node:zlib';
+import { freeNow } from '../../base/byte-writer.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { BODY_BYTES_UNKNOWN, INFLATE_NOW_BYTES_MAX, INFLATE_NOW_WIRE_BYTES_MAX, KIB } from '../../base/limits.ts';
-import { freeNow, tooLarge } from './request-body.ts';
+import { BodyBuffer, tooLarge } from './request-body.ts';
 import { isWholeZstd } from './zstd-frames.ts';
 
 export type Coding = 'identity' | 'gzip' | 'deflate' | 'zstd';
-type Compressed = Exclude<Coding, 'identity'>;
+export type Compressed = Exclude<Coding, 'identity'>;
 
 /** No body within the size limit needs a window above 64 MiB; a frame that asks for more is refused, not allocated. */
 const ZSTD_OPTIONS = { params: { [zlib.constants.ZSTD_d_windowLogMax]: 26 } };
 const CHUNK_BYTES_MIN = 64 * KIB;
+/** Node reads sockets by this much. */
+const READ_BYTES_MAX = 64 * KIB;
 
 export class Inflater {
   readonly #bytesMax: number;
@@ -28,6 +31,19 @@ export class Inflater {
   constructor(options: { bytesMax: number; atOnceMax: number }) {
     this.#bytesMax = options.bytesMax;
     this.#atOnceMax = options.atOnceMax;
+  }
+
+  /** What `wire` says that it will be, as far as it says so. */
+  expectedBytes(wire: Buffer, coding: Compressed): number {
+    return Math.min(this.#bytesMax, gzipSize(wire, coding) ?? 0);
+  }
+
+  /** As `inflate`; `wire` is given away, and its memory with it. */
+  async replace(wire: Buffer, coding: Compressed, grew: (inflatedBytes: number) => void): Promise<Buffer> {
+    const body = await this.inflate(wire, coding, grew);
+    // What is larger than any read from a socket was put together, on memory of its own.
+    if (wire.length > READ_BYTES_MAX && wire.byteOffset === 0) (wire.buffer as ArrayBuffer).transfer(0);
+    return body;
   }
 
   /**
@@ -86,30 +102,29 @@ function inflateOnPool(
 ): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const engine = createEngine(wire, coding);
-  const chunks: Buffer[] = [];
-  let bytes = 0;
+  // Grows as it is filled: to join chunks of 64 MiB at the end takes them twice, and holds the event loop for 60 ms.
+  const body = new BodyBuffer(bytesMax);
   const stop = (error: unknown): void => {
     reject(error);
     engine.destroy();
-    // The engine is done with buffers that are full; the last one, which it may still write to, is not.
-    for (const chunk of chunks) freeNow(chunk);
-    chunks.length = 0;
+    body.discard();
   };
   engine.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
+    const bytes = body.bytes + chunk.length;
     if (bytes > bytesMax) return stop(tooLarge('inflated body', undefined, bytesMax));
     try {
       grew(bytes);
     } catch (error) {
       return stop(error);
     }
-    chunks.push(chunk);
+    // The engine is done with buffers that are full; the last one, which it may still write to, is not.
+    if (body.append(chunk)) freeNow(chunk);
   });
   engine.on('error', () => stop(broken(coding)));
   engine.on('end', () => {
     // zlib ignores what follows the end of deflate and zstd, and zeros after gzip.
     if (engine.bytesWritten !== wire.length) return stop(broken(coding));
-    resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes));
+    resolve(body.take());
     engine.destroy();
   });
   engine.end(wire);
@@ -117,7 +132,7 @@ function inflateOnPool(
 }
 
 function createEngine(wire: Buffer, coding: Compressed): zlib.Gunzip | zlib.ZstdDecompress {
-  const chunkSize = expectedBytes(wire, coding);
+  const chunkSize = outputBytes(wire, coding);
   if (coding === 'gzip') return zlib.createGunzip({ chunkSize });
   if (coding === 'zstd') return zlib.createZstdDecompress({ chunkSize, ...ZSTD_OPTIONS });
   return hasZlibHeader(wire) ? zlib.createInflate({ chunkSize }) : zlib.createInflateRaw({ chunkSize });
@@ -127,9 +142,14 @@ function createEngine(wire: Buffer, coding: Compressed): zlib.Gunzip | zlib.Zstd
  * Size of an output buffer: one that holds the whole body saves turns of the pool and a copy. A gzip body ends with its
  * size; that is a hint and believed only up to what is reserved for every request.
  */
-function expectedBytes(wire: Buffer, coding: Compressed): number {
-  const hint = coding === 'gzip' && wire.length >= 18 ? wire.readUInt32LE(wire.length - 4) + 64 : wire.length * 8;
+function outputBytes(wire: Buffer, coding: Compressed): number {
+  const hint = (gzipSize(wire, coding) ?? wire.length * 8) + 64;
   return Math.min(BODY_BYTES_UNKNOWN, Math.max(CHUNK_BYTES_MIN, hint));
+}
+
+/** The last member's size, which is that of most bodies. */
+function gzipSize(wire: Buffer, coding: Compressed): number | undefined {
+  return coding === 'gzip' && wire.length >= 18 ? wire.readUInt32LE(wire.length - 4) : undefined;
 }
 
 /** RFC 1950: method 8, and a multiple of 31. No encoder's raw deflate begins so (a stored block with its padding set). */

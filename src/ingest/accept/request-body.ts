@@ -2,6 +2,7 @@
  * A body while it arrives. One chunk is kept as it is, without a copy; more are copied into one buffer that grows by
  * steps, so that memory in use stays in proportion to bytes received, whatever length the client announced.
  */
+import { freeNow } from '../../base/byte-writer.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { BODY_BYTES_UNKNOWN } from '../../base/limits.ts';
 
@@ -65,14 +66,6 @@ export class BodyBuffer {
     this.#own = true;
     return buffer;
   }
-}
-
-/**
- * Gives the memory back at once: what waits for the garbage collector made the process grow by two bodies more (F24, F25).
- * For a buffer that has its memory to itself and that nothing uses afterwards; one that shares its memory is left alone.
- */
-export function freeNow(buffer: Buffer): void {
-  if (buffer.length === buffer.buffer.byteLength) (buffer.buffer as ArrayBuffer).transfer(0);
 }
 
 /** The one text for every limit of size, on the wire or inflated. */

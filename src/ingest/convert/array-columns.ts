@@ -4,6 +4,7 @@
  */
 import type { ByteWriter } from '../../base/byte-writer.ts';
 import { type ColumnBuffer, FixedColumn, type Runs } from './column-buffers.ts';
+import type { Dictionary } from './dictionary.ts';
 
 const ROWS_INITIAL = 64;
 const KEPT_ROWS_MAX = 128 * 1024;
@@ -13,6 +14,10 @@ export class ArrayOffsets {
   count = 0;
   #ends = new Uint32Array(ROWS_INITIAL);
   #total = 0;
+
+  get capacityBytes(): number {
+    return 4 * this.#ends.length;
+  }
 
   /** The row has this many elements. */
   end(elementCount: number): void {
@@ -59,6 +64,14 @@ export class ArrayColumn implements ColumnBuffer {
     return this.offsets.count;
   }
 
+  get capacityBytes(): number {
+    return this.offsets.capacityBytes + this.inner.capacityBytes;
+  }
+
+  get dictionaries(): readonly Dictionary[] {
+    return this.inner.dictionaries ?? [];
+  }
+
   writePrefix(out: ByteWriter): void {
     this.inner.writePrefix(out);
   }
@@ -92,6 +105,10 @@ export class NullableFixed8Column implements ColumnBuffer {
 
   get count(): number {
     return this.#nulls.count;
+  }
+
+  get capacityBytes(): number {
+    return this.#nulls.capacityBytes + this.#values.capacityBytes;
   }
 
   push(low: number, high: number): void {

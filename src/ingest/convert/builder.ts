@@ -7,6 +7,7 @@ import type { ColumnLevel, Table } from '../../tables/column.ts';
 import { BATCH_BYTES_MAX, BATCH_ROWS_MAX } from '../../base/limits.ts';
 import type { Partition } from '../messages.ts';
 import type { ColumnBuffer } from './column-buffers.ts';
+import type { Dictionary } from './dictionary.ts';
 import { type ColumnLookup, lookupIn, makeTableBuffers } from './table-buffers.ts';
 
 export type RunLevel = Exclude<ColumnLevel, 'batch' | 'row'>;
@@ -47,12 +48,20 @@ export class Builder<Columns = unknown> {
   #assignedRows = 0;
   readonly #runStarts: Record<RunLevel, number[]> = { request: [], resource: [], scope: [], metric: [] };
   readonly #marks: number[] = [];
+  readonly #dictionaries: readonly Dictionary[];
+  /** What they held when they were measured last. */
+  #dictionaryBytes = 0;
+  /** No row is added any more: further ones of its partition go to a builder of their own. */
+  isClosed = false;
+  /** That builder is there, so that nobody holds this one to write to it. */
+  isReplaced = false;
 
   constructor(binding: TableBinding<Columns>, partition: Partition) {
     this.table = binding.table;
     this.partition = partition;
     this.buffers = makeTableBuffers(binding.table.columns);
     this.columns = binding.bind(lookupIn(binding.table.columns, this.buffers));
+    this.#dictionaries = this.buffers.flatMap((buffer) => buffer?.dictionaries ?? []);
   }
 
   /** The values just written to the columns of `level` hold from the next row on. */
@@ -86,6 +95,12 @@ export class Builder<Columns = unknown> {
     Object.assign(this, runs);
   }
 
+  /** Its rows are encoded: lets go of them. Where it ended, and that it did, stays known. */
+  forgetRows(): void {
+    for (const level of RUN_LEVELS) this.#runStarts[level].length = 0;
+    for (const buffer of this.buffers) buffer?.clear();
+  }
+
   /** Empties it for rows of another segment. */
   clear(): void {
     this.rowCount = 0;
@@ -93,14 +108,39 @@ export class Builder<Columns = unknown> {
     this.rowFrom = 0;
     this.firstRequest = -1;
     this.lastRequest = -1;
+    this.isClosed = false;
+    this.isReplaced = false;
+    this.#dictionaryBytes = 0;
     this.#assignedRows = 0;
     this.reopenRuns({ requestSerial: -1, resourceSerial: -1, scopeSerial: -1, metricSerial: -1 });
-    for (const level of RUN_LEVELS) this.#runStarts[level].length = 0;
-    for (const buffer of this.buffers) buffer?.clear();
+    this.forgetRows();
   }
 
   get full(): boolean {
-    return this.blockBytes >= BATCH_BYTES_MAX || this.rowCount >= BATCH_ROWS_MAX;
+    return this.isOver(BATCH_BYTES_MAX);
+  }
+
+  isOver(bytes: number): boolean {
+    return this.bytes >= bytes || this.rowCount >= BATCH_ROWS_MAX;
+  }
+
+  /** Of column data and dictionaries; the latter as last measured. */
+  get bytes(): number {
+    return this.blockBytes + this.#dictionaryBytes;
+  }
+
+  /** Dictionaries grow by what no row counts: looked at once a request, or once a slice of a large one. */
+  measure(): void {
+    let bytes = 0;
+    for (const dictionary of this.#dictionaries) bytes += dictionary.memoryBytes;
+    this.#dictionaryBytes = bytes;
+  }
+
+  /** What the builder keeps allocated, filled or not. */
+  get capacityBytes(): number {
+    let bytes = 0;
+    for (const buffer of this.buffers) if (buffer !== null) bytes += buffer.capacityBytes;
+    return bytes;
   }
 
   assign(requestIndex: number): void {
@@ -108,6 +148,7 @@ export class Builder<Columns = unknown> {
     if (this.firstRequest < 0) this.firstRequest = requestIndex;
     this.lastRequest = requestIndex;
     this.#assignedRows = this.rowCount;
+    this.measure();
   }
 
   /** Notes where everything stands; a later `restore` comes back to here. */

@@ -8,6 +8,7 @@
 import assert from 'node:assert';
 import type { ByteWriter } from '../../base/byte-writer.ts';
 import type { Table } from '../../tables/column.ts';
+import { BATCH_BYTES_MAX } from '../../base/limits.ts';
 import type { EncodedBatch, RowOrigin, SegmentRows } from '../messages.ts';
 import type { Builder, TableBinding } from './builder.ts';
 import { BuilderPool } from './builder-pool.ts';
@@ -19,8 +20,10 @@ export interface BuilderSetOptions {
    * function of the rows, so the same request is cut the same way again.
    */
   readonly cutWhenFull: boolean;
-  /** Cut at these rows instead (a batch is encoded again, and its rows are known from the footer). */
-  readonly cutAtRows?: readonly number[];
+  /** With cutWhenFull: full is this much; by default BATCH_BYTES_MAX. */
+  readonly cutAtBytes?: number;
+  /** Cut at these two rows, and not between them: a batch is encoded again, and its rows are known from the footer. */
+  readonly cutAtRows?: readonly [from: number, to: number];
   /** Where builders come from, and go to when they were encoded. */
   readonly pool?: BuilderPool;
 }
@@ -57,7 +60,11 @@ export class BuilderSet implements SegmentRows {
     const open = byPartition.get(key) as Builder<Columns> | undefined;
     if (open !== undefined && !this.mustCut(open)) return this.#touch(open);
     const builder = this.#pool.take(binding, origin);
-    if (open !== undefined) builder.rowFrom = open.rowFrom + open.rowCount;
+    if (open !== undefined) {
+      builder.rowFrom = open.rowFrom + open.rowCount;
+      open.isClosed = true;
+      open.isReplaced = true;
+    }
     this.#builders.push(builder);
     byPartition.set(key, builder);
     return this.#touch(builder);
@@ -71,8 +78,46 @@ export class BuilderSet implements SegmentRows {
   /** The next row belongs to another batch: ask `builderFor` again. */
   mustCut(open: Builder): boolean {
     const { cutWhenFull, cutAtRows } = this.#options;
-    if (cutAtRows !== undefined) return open.rowCount > 0 && cutAtRows.includes(open.rowFrom + open.rowCount);
-    return cutWhenFull && open.full;
+    if (open.isClosed) return true;
+    if (cutAtRows !== undefined) {
+      const next = open.rowFrom + open.rowCount;
+      if (open.rowCount > 0 && cutAtRows.includes(next)) return true;
+      if (this.#isWanted(open)) return false;
+    }
+    return cutWhenFull && open.isOver(this.#options.cutAtBytes ?? BATCH_BYTES_MAX);
+  }
+
+  /**
+   * Takes out the builders that get no more rows. Of a request that fills several tables none may be full and all
+   * together more than a batch: then all are closed. To be called between two slices; there is no roll-back after it.
+   */
+  takeClosed(): Builder[] {
+    for (const builder of this.#builders) builder.measure();
+    if (this.#open.size > 1 && this.bytes > (this.#options.cutAtBytes ?? BATCH_BYTES_MAX)) {
+      for (const builder of this.#builders) if (!this.#isWanted(builder)) builder.isClosed = true;
+    }
+    if (!this.#builders.some((builder) => builder.isClosed)) return [];
+    const taken = this.#builders.filter((builder) => builder.isClosed);
+    this.#keepOnly(this.#builders.filter((builder) => !builder.isClosed));
+    return taken;
+  }
+
+  /** Holds rows that are one batch whatever their size (cutAtRows). */
+  #isWanted({ rowFrom, rowCount }: Builder): boolean {
+    const { cutAtRows } = this.#options;
+    return cutAtRows !== undefined && rowFrom + rowCount >= cutAtRows[0] && rowFrom < cutAtRows[1];
+  }
+
+  /** Takes all out; nothing is written to this set any more. */
+  takeAll(): Builder[] {
+    this.#encoded = true;
+    this.#open.clear();
+    return this.#builders.splice(0);
+  }
+
+  #keepOnly(builders: readonly Builder[]): void {
+    this.#builders.splice(0, this.#builders.length, ...builders);
+    this.#touched.splice(0, this.#touched.length, ...builders);
   }
 
   #touch<Columns>(builder: Builder<Columns>): Builder<Columns> {
@@ -95,7 +140,7 @@ export class BuilderSet implements SegmentRows {
 
   get bytes(): number {
     let total = 0;
-    for (const builder of this.#builders) total += builder.blockBytes;
+    for (const builder of this.#builders) total += builder.bytes;
     return total;
   }
 
@@ -135,8 +180,8 @@ export function encodeBuilder(out: ByteWriter, builder: Builder, batchId: string
   return encoded;
 }
 
-/** The last step is the batch. */
-function* encodeBuilderInSteps(
+/** The last step is the batch; its bytes are valid until `out` is used again. */
+export function* encodeBuilderInSteps(
   out: ByteWriter,
   builder: Builder,
   batchId: string,

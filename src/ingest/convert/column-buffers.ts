@@ -16,6 +16,10 @@ export type Runs = Uint32Array | null;
 export interface ColumnBuffer {
   /** Values held. */
   readonly count: number;
+  /** Memory that is allocated, filled or not. */
+  readonly capacityBytes: number;
+  /** Those it writes to; none where it has none. */
+  readonly dictionaries?: readonly Dictionary[];
   /** What stands once before the data, and before an Array's offsets: versions of serialization. */
   writePrefix(out: ByteWriter): void;
   /** All values; `rowCount` is how many the block has, with `runs` their sum. */
@@ -41,6 +45,10 @@ export class FixedColumn implements ColumnBuffer {
     this.#width = width;
     this.#bytes = new Uint8Array(ROWS_INITIAL * width);
     this.#words = wordsOf(this.#bytes);
+  }
+
+  get capacityBytes(): number {
+    return this.#bytes.length;
   }
 
   push1(value: number): void {
@@ -129,6 +137,10 @@ export class StringColumn implements ColumnBuffer {
     this.#ends = repeated ? [] : null;
   }
 
+  get capacityBytes(): number {
+    return this.values.bytes.length;
+  }
+
   /** The value that was appended to `values` is whole. */
   end(): void {
     this.count++;
@@ -172,6 +184,14 @@ export class LowCardinalityColumn implements ColumnBuffer {
   readonly dictionary = new Dictionary();
   indexes = new Uint32Array(ROWS_INITIAL);
   readonly #named: number[] = [];
+
+  get capacityBytes(): number {
+    return 4 * this.indexes.length + this.dictionary.capacityBytes;
+  }
+
+  get dictionaries(): readonly Dictionary[] {
+    return [this.dictionary];
+  }
 
   /** Guesses that the value is the previous one, which for most columns it is. */
   push(source: Uint8Array, start: number, end: number): void {
@@ -289,6 +309,14 @@ export class MapColumn implements ColumnBuffer {
 
   constructor(repeated: boolean) {
     this.#valueEnds = repeated ? [] : null;
+  }
+
+  get capacityBytes(): number {
+    return this.keys.capacityBytes + this.values.bytes.length + 4 * this.#ends.length;
+  }
+
+  get dictionaries(): readonly Dictionary[] {
+    return this.keys.dictionaries;
   }
 
   /** First entry of the value written before the one that is being written: where its keys can be guessed from. */

@@ -9,6 +9,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { UNSLICED_ROW_BYTES_MAX } from '../../base/limits.ts';
 import type { ConvertResult, RowOrigin, Signal } from '../messages.ts';
+import type { Builder } from './builder.ts';
 import { BuilderSet, type BuilderSetOptions } from './builders.ts';
 import { LogConverter } from './convert-logs.ts';
 import { MetricConverter } from './convert-metrics.ts';
@@ -73,7 +74,29 @@ export function convertNow(
   return undefined;
 }
 
-/** Converts into builders of its own, cut into several batches where one would be too large. */
+/**
+ * The rows of a large request as builders that get no more rows, as soon as there are some; the last ones at its end.
+ * Whoever asks no further leaves the rest unconverted.
+ */
+export async function* convertInParts(
+  signal: Signal,
+  body: Uint8Array,
+  origin: RowOrigin,
+  options: BuilderSetOptions = { cutWhenFull: true },
+): AsyncGenerator<readonly Builder[], ConvertResult, void> {
+  const rows = new BuilderSet(options);
+  rows.beginRequest();
+  const steps = newConverter(signal).convertRequest(body, origin, rows);
+  for (;;) {
+    const step = steps.next();
+    const closed = step.done === true ? rows.takeAll() : rows.takeClosed();
+    if (closed.length > 0) yield closed;
+    if (step.done === true) return step.value;
+    await nextTurn();
+  }
+}
+
+/** Converts into builders of its own, cut into several batches where one would be too large; `rows` holds all of them. */
 export async function convertSliced(
   signal: Signal,
   body: Uint8Array,

@@ -6,6 +6,8 @@ import { ByteWriter } from '../../base/byte-writer.ts';
 import { appendString, repairUtf8 } from './text.ts';
 
 const SLOTS_MIN = 64;
+/** Start, length, hash; two slots, half of which are empty on average. */
+const BESIDE_ENTRY_BYTES = 24;
 
 export class Dictionary {
   /** Entries as ClickHouse Strings (length prefix and bytes), in the order of their indexes: the form of the block. */
@@ -19,6 +21,15 @@ export class Dictionary {
   #hashes = new Int32Array(SLOTS_MIN / 2);
   /** Index + 1 of the entry, 0 for none; a power of two long, at most half full. */
   #slots = new Int32Array(SLOTS_MIN);
+
+  /** Its entries, and about 24 bytes beside each. */
+  get memoryBytes(): number {
+    return this.keys.length + BESIDE_ENTRY_BYTES * this.count;
+  }
+
+  get capacityBytes(): number {
+    return this.keys.bytes.length + 12 * this.#starts.length + 4 * this.#slots.length;
+  }
 
   /** True when entry `index` is exactly these bytes: a guess that costs less than a lookup when it is right. */
   matches(index: number, source: Uint8Array, start: number, end: number): boolean {

@@ -10,6 +10,7 @@ export const TENANT: Tenant = {
   placement: 'shared-0',
   retentionDays: { logs: 30, metrics: 30, traces: 30 },
   scopes: new Set(['logs', 'metrics', 'traces']),
+  limits: { bytesPerSecond: 0, itemsPerSecond: 0, requestsAtOnce: 0, spoolBytes: 0, weight: 10 },
 };
 export const TOKEN = 'bw_ing_canary0000000_never-to-be-seen-again';
 export const SIGNAL_PATHS = {
@@ -51,6 +52,7 @@ export function watchedPath(behaviour: Behaviour = {}): {
       let releases = 0;
       return {
         tenant: TENANT,
+        expect: () => undefined,
         reserve(bytes) {
           seen.reserved[index] = Math.max(seen.reserved[index] ?? 0, bytes);
           behaviour.reserve?.(bytes);

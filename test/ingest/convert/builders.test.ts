@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ByteWriter } from '../../../src/base/byte-writer.ts';
 import { BATCH_BYTES_MAX, REQUEST_ROW_BYTES_MAX } from '../../../src/base/limits.ts';
-import { BuilderSet } from '../../../src/ingest/convert/builders.ts';
-import { ConverterPool, convertNow, convertSliced } from '../../../src/ingest/convert/convert.ts';
+import { BuilderSet, encodeBuilder } from '../../../src/ingest/convert/builders.ts';
+import { BuilderPool } from '../../../src/ingest/convert/builder-pool.ts';
+import { ConverterPool, convertInParts, convertNow, convertSliced } from '../../../src/ingest/convert/convert.ts';
 import { encodeRecords as encodeSegment, reencodeBatch } from '../../../src/ingest/convert/reconvert.ts';
 import type { EncodedBatch, FooterBatch, RecordHeader, RowOrigin, SpoolRecord } from '../../../src/ingest/messages.ts';
 import { LOGS } from '../../../src/tables/logs.ts';
-import { encodeLogs, encodeRecords, ORIGIN } from '../../support/log-request.ts';
+import { encodeLogs, encodeRecords, encodeRequest, ORIGIN } from '../../support/log-request.ts';
 import { openTableEngine, type TableEngine } from '../../support/table-engine.ts';
 
 const pool = new ConverterPool();
@@ -131,6 +133,108 @@ describe('builders', () => {
     expect(set.bytes).toBe(0);
     expect(batchesOf(set)).toEqual([]);
   });
+});
+
+describe('the memory of builders', () => {
+  it('counts texts that stand once in a dictionary and in no row', () => {
+    const set = new BuilderSet();
+    const named = (i: number) => encodeRecords([{ severityText: `${i} ${'s'.repeat(100_000)}` }]);
+    for (let i = 0; i < 20; i++) {
+      convertNow(pool, 'logs', named(i), ORIGIN, set);
+      set.assign(i);
+    }
+    expect(set.bytes).toBeGreaterThan(2_000_000);
+    expect(set.full).toBe(false);
+    for (let i = 20; i < 340; i++) {
+      convertNow(pool, 'logs', named(i), ORIGIN, set);
+      set.assign(i);
+    }
+    expect(set.full).toBe(true);
+  });
+
+  it('is kept for the next segment up to a bound, and given back beyond it', () => {
+    for (const [bytesMax, kept] of [
+      [64 * 1024 * 1024, true],
+      [1_000, false],
+    ] as const) {
+      const builders = new BuilderPool(bytesMax);
+      const set = new BuilderSet({ cutWhenFull: false, pool: builders });
+      convertNow(pool, 'logs', body('a', 100), ORIGIN, set);
+      const [first] = set.builders;
+      batchesOf(set);
+      const next = new BuilderSet({ cutWhenFull: false, pool: builders });
+      convertNow(pool, 'logs', body('b', 1), ORIGIN, next);
+      expect(next.builders[0] === first).toBe(kept);
+    }
+  });
+});
+
+describe('a large request in parts', () => {
+  it('holds no more than a batch of rows at a time, and all rows come out', async () => {
+    const large = encodeRecords(
+      Array.from({ length: 40_000 }, (_, i) => ({ body: { stringValue: `${i} ${'x'.repeat(200)}` } })),
+    );
+    const cutAtBytes = 1024 * 1024;
+    const parts = convertInParts('logs', large, ORIGIN, { cutWhenFull: true, cutAtBytes });
+    let rows = 0;
+    let count = 0;
+    for (let part = await parts.next(); ; part = await parts.next()) {
+      if (part.done === true) {
+        expect(part.value.accepted).toBe(40_000);
+        break;
+      }
+      for (const builder of part.value) {
+        expect(builder.rowFrom).toBe(rows);
+        expect(builder.blockBytes).toBeLessThan(cutAtBytes + 1_000);
+        rows += builder.rowCount;
+        count++;
+        builder.forgetRows();
+      }
+    }
+    expect(rows).toBe(40_000);
+    expect(count).toBeGreaterThan(8);
+  });
+
+  it('that fills several tables is cut in all of them when together they are more than a batch', async () => {
+    const dataPoints = Array.from({ length: 40_000 }, (_, i) => ({ timeUnixNano: '1', asInt: String(i) }));
+    const metric = (i: number) =>
+      i % 2 === 0 ? { name: 'g', gauge: { dataPoints } } : { name: 's', sum: { dataPoints } };
+    const request = {
+      resourceMetrics: [{ scopeMetrics: [{ metrics: Array.from({ length: 8 }, (_, i) => metric(i)) }] }],
+    };
+    const cutAtBytes = 12 * 1024 * 1024;
+    const parts = convertInParts('metrics', encodeRequest('metrics', request), ORIGIN, {
+      cutWhenFull: true,
+      cutAtBytes,
+    });
+    const rows = new Map<string, number>();
+    const batches: EncodedBatch[] = [];
+    let cutsBeforeFull = 0;
+    for await (const builders of parts) {
+      for (const builder of builders) {
+        const { name } = builder.table;
+        expect(builder.rowFrom).toBe(rows.get(name) ?? 0);
+        rows.set(name, builder.rowFrom + builder.rowCount);
+        if (builder.isClosed && !builder.isReplaced) cutsBeforeFull++;
+        builder.assign(0);
+        const batch = encodeBuilder(new ByteWriter(1024), builder, newBatchId());
+        batches.push({ ...batch, bytes: Buffer.from(batch.bytes) });
+        builder.forgetRows();
+      }
+    }
+    expect(cutsBeforeFull).toBeGreaterThan(0);
+    expect(Object.fromEntries(rows)).toEqual({ otel_metrics_gauge: 160_000, otel_metrics_sum: 160_000 });
+    const record = recordOf(ORIGIN, encodeRequest('metrics', request), true);
+    for (const batch of batches) {
+      const { header, body: bytes } = record;
+      const again = await reencodeBatch(
+        records({ header: { ...header, signal: 'metrics' }, body: bytes }),
+        footerOf(batch),
+      );
+      expect(again.rowCount).toBe(batch.rowCount);
+      expect(Buffer.compare(again.bytes, batch.bytes)).toBe(0);
+    }
+  }, 60_000);
 });
 
 describe('a large request', () => {

@@ -1,6 +1,5 @@
 /** OTLP/JSON as a whole: keys, wrong values, wrong bodies, bounds and golden inputs, by the lines of reference otlp.md section 2. */
 import { describe, expect, it } from 'vitest';
-import { jsonToProtobuf, jsonToProtobufInSlices } from '../../../src/ingest/convert/otlp-json.ts';
 import { clean, gauge, items, logItems, logs, metrics, read, refusal, spans } from './read-otlp-json.ts';
 
 describe('OTLP/JSON keys and unknown members', () => {
@@ -288,20 +287,6 @@ describe('OTLP/JSON bounds', () => {
     expect(list.rejected).toBe(2);
     expect(depthOf((list.items as { body: unknown }[])[0]?.body)).toBe(33);
     expect(JSON.stringify(list.items)).toContain('"intValue":"1"');
-  });
-
-  it('gives the same bytes in slices of any size', () => {
-    const record = '{"timeUnixNano":"1","attributes":[{"key":"k","value":{"stringValue":"v\\n"}}],"flags":-1}';
-    const json = Buffer.from(logs(new Array(50).fill(`{"eventName":"${'e'.repeat(200)}"},${record}`).join(',')));
-    const whole = jsonToProtobuf('logs', json);
-    for (const sliceBytes of [1, 7, 1000]) {
-      const slices = jsonToProtobufInSlices('logs', json, sliceBytes);
-      let pauses = 0;
-      let step = slices.next();
-      for (; !step.done; step = slices.next()) pauses++;
-      expect(step.value).toEqual(whole);
-      expect(pauses).toBeGreaterThan(5);
-    }
   });
 
   it('refuses a request that grows beyond the limit of an inflated body', () => {
