@@ -13,6 +13,9 @@
  * An answer counts as sent when its stream closes with code 0: node:http2 holds that event back while a write to the
  * socket is unfinished. Seen with a peer that does not read: of 3,000 answered streams, only those whose trailers the
  * kernel had taken closed with 0, the others with INTERNAL_ERROR when the connection broke; 'finish' is no earlier.
+ * A write that fails at once, because the client's reset is there already, closes the stream with 0 too: two turns of the
+ * event loop later, after the socket was polled once more, the peer's end is known. node:http2 shows a reset as an end, so
+ * a client counts as one that has its answer and closes in order only if it said GOAWAY before.
  */
 import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import net from 'node:net';
@@ -29,6 +32,7 @@ import {
   type ListenAddress,
   MONOTONIC_CLOCK,
 } from './accept-server.ts';
+import { countRefusal } from './count-refusal.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
 import { exportResponse } from './export-response.ts';
 import { GrpcConnections } from './grpc-connections.ts';
@@ -50,9 +54,19 @@ export function createGrpcServer(deps: AcceptDeps): AcceptServer {
   return new GrpcServer(deps);
 }
 
+/** The other side of a connection. */
+interface Peer {
+  readonly session: ServerHttp2Session;
+  /** It said GOAWAY: if the connection ends now, it ends in order. */
+  saidGoaway: boolean;
+  /** Its end, a reset or an error was seen. */
+  ended: boolean;
+}
+
 /** One call while it lasts. */
 interface Call {
   readonly stream: ServerHttp2Stream;
+  readonly peer: Peer;
   readonly startedMs: number;
   route: Route | undefined;
   orgId: string | undefined;
@@ -157,9 +171,18 @@ class GrpcServer implements AcceptServer {
       },
     });
     this.#connections.add(session);
+    const peer: Peer = { session, saidGoaway: false, ended: false };
+    const onEnd = (): void => {
+      peer.ended = true;
+    };
+    socket.once('end', onEnd);
+    socket.once('error', onEnd);
+    session.once('goaway', () => {
+      peer.saidGoaway = true;
+    });
     session.on('stream', (stream, headers) => {
       stream.on('error', ignore);
-      this.#serve(session, stream, headers).catch((error: unknown) => {
+      this.#serve(peer, stream, headers).catch((error: unknown) => {
         this.#deps.onFault?.(error);
         stream.destroy();
       });
@@ -176,19 +199,19 @@ class GrpcServer implements AcceptServer {
     this.#health.sweep(nowMs);
   }
 
-  async #serve(session: ServerHttp2Session, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
-    const callEnded = this.#connections.callBegan(session, stream.id ?? 0);
+  async #serve(peer: Peer, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
+    const callEnded = this.#connections.callBegan(peer.session, stream.id ?? 0);
     stream.on('close', () => {
       callEnded?.();
       this.#draining.delete(stream);
     });
     const startedMs = this.#clock.nowMs();
-    const call: Call = { stream, startedMs, route: undefined, orgId: undefined, bytes: 0, fail: undefined };
+    const call: Call = { stream, peer, startedMs, route: undefined, orgId: undefined, bytes: 0, fail: undefined };
     let status: string | number;
     try {
       status = await this.#serveCall(call, headers);
     } catch (error) {
-      status = this.#refuse(stream, error);
+      status = this.#refuse(call, error);
     }
     this.#deps.log.request({
       route: call.route?.path ?? healthMethod(headers[':path']) ?? '(other)',
@@ -218,7 +241,7 @@ class GrpcServer implements AcceptServer {
       const message = await this.#receive(call, coding !== 'identity', admission);
       const body = message.compressed ? await this.#inflate(call, message.bytes, admission) : message.bytes;
       const answer = await admission.submit(body, 'protobuf');
-      answerSent = await this.#answer(call.stream, route, answer);
+      answerSent = await this.#answer(call, route, answer);
     } finally {
       // Before the refusal of an error: what is thrown away from then on is not in flight.
       admission.release(answerSent);
@@ -240,7 +263,8 @@ class GrpcServer implements AcceptServer {
     if (isGone(stream)) throw new ClientGone();
     const { promise, resolve, reject } = Promise.withResolvers<GrpcMessage>();
     const reserve = (bytes: number): void => admission.reserve(bytes);
-    const reader = new GrpcMessageReader({ bytesMax: this.#limits.bodyBytesMax, hasCoding, reserve });
+    const expect = (bytes: number): void => admission.expect(bytes);
+    const reader = new GrpcMessageReader({ bytesMax: this.#limits.bodyBytesMax, hasCoding, reserve, expect });
     const settle = (): void => {
       this.#receiving.delete(call);
       call.fail = undefined;
@@ -279,21 +303,23 @@ class GrpcServer implements AcceptServer {
     return promise;
   }
 
-  #inflate(call: Call, wire: Buffer, admission: Admission): Promise<Buffer> {
-    return this.#inflater.inflate(wire, 'gzip', (inflatedBytes) => {
+  async #inflate(call: Call, wire: Buffer, admission: Admission): Promise<Buffer> {
+    admission.expect(wire.length + this.#inflater.expectedBytes(wire, 'gzip'));
+    return this.#inflater.replace(wire, 'gzip', (inflatedBytes) => {
       if (isGone(call.stream)) throw new ClientGone();
       admission.reserve(wire.length + inflatedBytes);
     });
   }
 
   /** Resolves with whether the kernel took all of the answer, once that is known. */
-  async #answer(stream: ServerHttp2Stream, route: Route, answer: ExportAnswer): Promise<boolean> {
+  async #answer({ stream, peer }: Call, route: Route, answer: ExportAnswer): Promise<boolean> {
     if (isGone(stream)) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     let trailersSent = false;
     stream.on('close', () => {
       this.#answering.delete(stream);
-      resolve(trailersSent && stream.rstCode === NGHTTP2_NO_ERROR);
+      if (!trailersSent || stream.rstCode !== NGHTTP2_NO_ERROR) resolve(false);
+      else setImmediate(() => setImmediate(() => resolve(!peer.ended || peer.saidGoaway)));
     });
     this.#answering.add(stream, this.#clock.nowMs());
     stream.on('wantTrailers', () => {
@@ -312,9 +338,11 @@ class GrpcServer implements AcceptServer {
   }
 
   /** Answers whatever was thrown, and sees to the rest of the body. Returns what the log says. */
-  #refuse(stream: ServerHttp2Stream, thrown: unknown): string {
+  #refuse(call: Call, thrown: unknown): string {
+    const { stream } = call;
     if (thrown instanceof ClientGone) return 'client gone';
     const refusal = refusalOf(thrown);
+    countRefusal(this.#deps.events, 'grpc', call, thrown);
     if (isFault(refusal)) this.#deps.onFault?.(thrown);
     if (isGone(stream)) return 'client gone';
     // Once a positive answer has begun there is no other: the stream is reset, and the client tries again.

@@ -439,6 +439,30 @@ describe('a client that goes away', () => {
     await until(() => seen.released.length === 1);
     expect(seen.released).toEqual([false]);
   });
+
+  test('by a reset that meets the answer on its way: released as not sent', async () => {
+    let client: RawH2 | undefined;
+    const { port, seen } = await start({
+      submit: async () => {
+        // In the same turn as the answer: the server has not heard of the reset when it writes.
+        client?.socket.resetAndDestroy();
+        return { rejected: 0, message: '' };
+      },
+    });
+    client = new RawH2(port);
+    client.call(1, grpcFrame(BODY));
+    await until(() => seen.released.length === 1);
+    expect(seen.released).toEqual([false]);
+  });
+
+  test('in order once it has its answer: released as sent', async () => {
+    const { port, seen } = await start();
+    for (let calls = 1; calls <= 20; calls++) {
+      await callOnce(port, { body: grpcFrame(BODY) });
+      await until(() => seen.released.length === calls);
+    }
+    expect(seen.released).toEqual(Array(20).fill(true));
+  });
 });
 
 describe('drain', () => {

@@ -43,11 +43,12 @@ test.each([
 });
 
 test('a peer that speaks TLS is in the request log', async () => {
-  const before = seen.log.length;
+  const ofTls = () => seen.log.filter(({ route }) => route === '(TLS)');
+  const before = ofTls().length;
   const client = new RawH2(port, { quiet: true });
   client.socket.write(Buffer.from('16030100c8010000c403034242', 'hex'));
   await until(() => client.closed);
-  expect(seen.log.slice(before)).toMatchObject([{ route: '(TLS)', status: 400 }]);
+  expect(ofTls().slice(before)).toMatchObject([{ status: 400 }]);
 });
 
 test('headers without a path, or without anything, end their stream only', async () => {
