@@ -7,7 +7,8 @@
 import { createHash, hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { constants, crc32, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
+import { constants, crc32, createZstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
+import { freeNow } from '../../base/byte-writer.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { COMPRESS_BODY_BYTES_MIN, KIB, SLICE_BYTES, SLICED_BODY_BYTES } from '../../base/limits.ts';
 import { RECORD_BODY_BYTES_MAX } from './format.ts';
@@ -27,9 +28,10 @@ export interface StoredBody {
 
 /** CRC-32 runs at more than 1 GB/s: a slice holds the loop a few ms. */
 const CRC_SLICE_BYTES = 4_096 * KIB;
+/** 4 MiB that are copied hold the loop 2 ms. */
+const COMPRESS_CHUNK_BYTES_MAX = 4_096 * KIB;
 const FINGERPRINT_BYTES = 16;
 const LEVEL_1 = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
-const compressOffLoop = promisify(zstdCompress);
 const inflateOffLoop = promisify(zstdDecompress);
 
 /** For bodies up to SLICED_BODY_BYTES. Throws 'too-large' above RECORD_BODY_BYTES_MAX. */
@@ -50,8 +52,7 @@ export async function storeLargeBody(body: Buffer): Promise<StoredBody> {
     await turn();
   }
   const fingerprint = sha.digest().subarray(0, FINGERPRINT_BYTES);
-  const compressed =
-    body.length < COMPRESS_BODY_BYTES_MIN ? undefined : await compressOffLoop(body, zstdOptions(body.length));
+  const compressed = body.length < COMPRESS_BODY_BYTES_MIN ? undefined : await compressOffLoop(body);
   const { codec, bytes } = smaller(body, compressed);
   return { codec, bytes, crc: await crc32InSlices(bytes), rawBytes: body.length, fingerprint };
 }
@@ -93,7 +94,31 @@ function smaller(body: Buffer, compressed: Buffer | undefined): { codec: 'none' 
     : { codec: 'none', bytes: body };
 }
 
-/** A few large output chunks instead of many of 64 KiB: each is one trip through the thread pool. */
-function zstdOptions(bytes: number): typeof LEVEL_1 & { chunkSize: number } {
-  return { ...LEVEL_1, chunkSize: Math.min(4_096 * KIB, Math.max(64 * KIB, bytes)) };
+/**
+ * undefined: it would not be smaller. Written into one buffer as it comes: to join the chunks at the end would take their
+ * memory twice and hold the event loop for all of it.
+ */
+function compressOffLoop(body: Buffer): Promise<Buffer | undefined> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer | undefined>();
+  // A few large chunks instead of many of 64 KiB: each is one trip through the thread pool.
+  const chunkSize = Math.min(COMPRESS_CHUNK_BYTES_MAX, Math.max(64 * KIB, body.length));
+  const engine = createZstdCompress({ ...LEVEL_1, chunkSize });
+  // The system gives memory to what is written only.
+  const out = Buffer.allocUnsafeSlow(body.length);
+  let bytes = 0;
+  engine.on('data', (chunk: Buffer) => {
+    if (bytes + chunk.length >= body.length) {
+      engine.destroy();
+      freeNow(out);
+      resolve(undefined);
+      return;
+    }
+    out.set(chunk, bytes);
+    bytes += chunk.length;
+    freeNow(chunk);
+  });
+  engine.on('end', () => resolve(out.subarray(0, bytes)));
+  engine.on('error', reject);
+  engine.end(body);
+  return promise;
 }

@@ -7,8 +7,9 @@
  */
 import { join } from 'node:path';
 import { BackworkError, retryLater } from '../../base/errors.ts';
+import { type FaultPoints, NO_FAULT_POINTS } from '../../base/fault-points.ts';
 import type { Log } from '../../base/log.ts';
-import type { SegmentRows } from '../messages.ts';
+import type { IngestEvents, SegmentRows } from '../messages.ts';
 import { encodeSegmentHeader, fileName, SEGMENT_HEADER_BYTES } from './format.ts';
 import type { Segment } from './segment.ts';
 import { isDiskFull, isSyncFailure, type SpoolFiles, synced, writeAll } from './spool-files.ts';
@@ -23,6 +24,8 @@ export interface CommitDeps<R extends SegmentRows> {
   /** A write to this segment failed; nothing of it is written any more. */
   readonly onAbandoned: (segment: Segment<R>, full: boolean) => void;
   readonly onFatal: (error: Error) => void;
+  readonly faults?: FaultPoints;
+  readonly events?: Pick<IngestEvents, 'committed'>;
 }
 
 interface Group<R extends SegmentRows> {
@@ -30,18 +33,24 @@ interface Group<R extends SegmentRows> {
   readonly buffers: Buffer[];
   bytes: number;
   count: number;
+  /** Monotonic: when its first record came. */
+  readonly sinceMs: number;
+  /** How many of the buffers are those of the last record. */
+  lastBuffers: number;
   readonly durable: PromiseWithResolvers<void>;
   readonly settled: PromiseWithResolvers<void>;
 }
 
 export class Committer<R extends SegmentRows> {
   private readonly deps: CommitDeps<R>;
+  private readonly faults: FaultPoints;
   private readonly waiting: Group<R>[] = [];
   private running = false;
   private dead = false;
 
   constructor(deps: CommitDeps<R>) {
     this.deps = deps;
+    this.faults = deps.faults ?? NO_FAULT_POINTS;
   }
 
   /** Puts a record at the end of the segment. The buffers must not change until the promise settles. */
@@ -55,6 +64,7 @@ export class Committer<R extends SegmentRows> {
       group.buffers.push(buffer);
       group.bytes += buffer.length;
     }
+    group.lastBuffers = buffers.length;
     group.count++;
     if (!this.running && !this.dead) {
       this.running = true;
@@ -78,11 +88,13 @@ export class Committer<R extends SegmentRows> {
       await this.write(group);
     } catch (error) {
       if (isSyncFailure(error)) this.die(error as Error);
-      else this.refuse(group, error);
+      else await this.refuse(group, error);
       return;
     }
     segment.durableBytes = Math.max(segment.durableBytes, SEGMENT_HEADER_BYTES) + group.bytes;
     segment.durableCount += group.count;
+    const { bytes, count: records } = group;
+    this.deps.events?.committed({ ms: performance.now() - group.sinceMs, records, bytes });
     group.durable.resolve();
     group.settled.resolve();
   }
@@ -90,6 +102,7 @@ export class Committer<R extends SegmentRows> {
   private async write(group: Group<R>): Promise<void> {
     const { files, dir, spoolId } = this.deps;
     const { segment } = group;
+    if (this.faults.planted('drop-record')) dropLast(group);
     const path = join(dir, fileName(segment.sequence, 'segment'));
     const isNew = segment.file === undefined;
     if (segment.file === undefined) {
@@ -100,11 +113,18 @@ export class Committer<R extends SegmentRows> {
     } else {
       await writeAll(segment.file, group.buffers, segment.durableBytes);
     }
-    await synced(segment.file.datasync(), path);
+    this.faults.reached('record-written');
+    if (this.faults.planted('answer-before-sync')) group.durable.resolve();
+    if (!this.faults.planted('no-datasync')) await synced(segment.file.datasync(), path);
     if (isNew) await synced(files.syncDirectory(dir), dir);
+    this.faults.reached('record-synced');
   }
 
-  private refuse(group: Group<R>, error: unknown): void {
+  /**
+   * The tail is cut first: some of its records may be whole, and would be found and stored if the process were killed
+   * after the refusal.
+   */
+  private async refuse(group: Group<R>, error: unknown): Promise<void> {
     const { segment } = group;
     const full = isDiskFull(error);
     if (!segment.abandoned) {
@@ -113,6 +133,7 @@ export class Committer<R extends SegmentRows> {
       const fields = { dir: this.deps.dir, sequence: segment.sequence, requests: group.count, error };
       this.deps.log.warn(fields, 'a write to the spool failed; its requests are refused');
       this.deps.onAbandoned(segment, full);
+      if (!(await this.cut(segment))) return;
     }
     group.durable.reject(
       full
@@ -120,6 +141,25 @@ export class Committer<R extends SegmentRows> {
         : retryLater('spool-failed', 'the spool could not be written'),
     );
     group.settled.resolve();
+  }
+
+  /** Back to the last good record. False: it could not be synced, and this process ends. */
+  private async cut(segment: Segment<R>): Promise<boolean> {
+    const { file, sequence } = segment;
+    if (file === undefined) return true;
+    try {
+      await file.truncate(segment.durableBytes);
+      await synced(file.datasync(), `segment ${sequence}`);
+    } catch (error) {
+      if (isSyncFailure(error)) {
+        this.die(error as Error);
+        return false;
+      }
+      // A disk that does not even cut: the requests are refused all the same, and when their clients send them again
+      // the store knows them by their fingerprints (R4).
+      this.deps.log.error({ dir: this.deps.dir, sequence, error }, 'the tail of a segment could not be cut');
+    }
+    return true;
   }
 
   /** Neither resolves nor rejects what waits: nobody knows what is on the disk. */
@@ -131,11 +171,18 @@ export class Committer<R extends SegmentRows> {
   }
 }
 
+/** For the tests of the tests alone: see 'drop-record'. */
+function dropLast<R extends SegmentRows>(group: Group<R>): void {
+  for (const buffer of group.buffers.splice(group.buffers.length - group.lastBuffers)) group.bytes -= buffer.length;
+  group.lastBuffers = 0;
+}
+
 function newGroup<R extends SegmentRows>(segment: Segment<R>): Group<R> {
   const durable = Promise.withResolvers<void>();
   const settled = Promise.withResolvers<void>();
   // A request whose connection is gone may not wait for its answer: that is no unhandled rejection.
   durable.promise.catch(() => {});
   segment.settled = settled.promise;
-  return { segment, buffers: [], bytes: 0, count: 0, durable, settled };
+  const sinceMs = performance.now();
+  return { segment, buffers: [], bytes: 0, count: 0, sinceMs, lastBuffers: 0, durable, settled };
 }

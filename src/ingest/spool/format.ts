@@ -61,7 +61,7 @@
  */
 import assert from 'node:assert';
 import { crc32 } from 'node:zlib';
-import { BODY_BYTES_MAX, BODY_BYTES_MAX_SETTABLE, MIB } from '../../base/limits.ts';
+import { BODY_BYTES_MAX, BODY_BYTES_MAX_SETTABLE } from '../../base/limits.ts';
 import type { Signal } from '../messages.ts';
 
 /** Version 1: the first. Golden files of every version stay in test/ingest/spool/golden. */
@@ -77,8 +77,6 @@ export const RECORD_HEADER_BYTES_MAX = 1_024;
 export const RECORD_BODY_BYTES_MAX = 4 * BODY_BYTES_MAX;
 /** A segment with this many is sealed: bounds the footer (3.4 MiB a copy) and the time to write it. */
 export const SEGMENT_RECORDS_MAX = 65_536;
-/** Sealed at this many bytes of column data (architecture 3.6). */
-export const SEGMENT_ROW_BYTES_MAX = 64 * MIB;
 export const FOOTER_PAGE_BYTES = 4_096;
 
 export const CODECS = ['none', 'zstd'] as const;

@@ -44,6 +44,11 @@ export class FreeSpace {
     return this.freeBytes - this.usedSince - bytes < this.deps.reserveBytes;
   }
 
+  /** Bytes above the reserve, as last measured; below 0 when there are fewer. */
+  get roomBytes(): number {
+    return this.freeBytes - this.usedSince - this.deps.reserveBytes;
+  }
+
   /** Counts bytes that are about to be written. */
   used(bytes: number): void {
     this.usedSince += bytes;

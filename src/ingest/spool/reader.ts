@@ -28,7 +28,23 @@ export interface CorruptRecord {
   readonly bytes: number;
   /** Known when the header was whole. */
   readonly index: number | undefined;
+  /** '' when it is not known. */
+  readonly orgId: string;
   readonly reason: string;
+}
+
+/** Damaged bytes of a segment, for the quarantine. */
+export interface DamagedPiece {
+  /** '' when the bytes do not say. */
+  readonly orgId: string;
+  readonly spoolId: string;
+  readonly sequence: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly reason: string;
+  readonly atMs: number;
+  /** Bytes of the segment, from this offset of it. */
+  readonly read: (offset: number, length: number) => Promise<Buffer>;
 }
 
 /** Sequence numbers of the sealed segments of a spool, ascending. None when there is no such directory. */
@@ -39,6 +55,18 @@ export async function listSealed(files: SpoolFiles, dir: string): Promise<number
     if (parsed?.kind === 'footer') sequences.push(parsed.sequence);
   }
   return sequences.sort((a, b) => a - b);
+}
+
+/** Sequence numbers of the segments that have records and no footer yet. None when there is no such directory. */
+export async function listUnsealed(files: SpoolFiles, dir: string): Promise<number[]> {
+  const open = new Set<number>();
+  const sealed = new Set<number>();
+  for (const name of await files.list(dir)) {
+    const parsed = parseFileName(name);
+    if (parsed?.kind === 'segment') open.add(parsed.sequence);
+    else if (parsed?.kind === 'footer') sealed.add(parsed.sequence);
+  }
+  return [...open].filter((sequence) => !sealed.has(sequence));
 }
 
 /** Throws 'corrupt' (both copies damaged, or the footer of another number), 'newer-format', 'not-found'. */
@@ -86,6 +114,7 @@ export async function* readRecords(
           offset: step.offset,
           bytes: step.head.bodyBytes,
           index,
+          orgId: step.head.header.orgId,
           reason: 'body does not inflate',
         });
     }

@@ -6,16 +6,27 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { BackworkError } from '../../base/errors.ts';
+import { NO_FAULT_POINTS } from '../../base/fault-points.ts';
 import { createBatchIds } from './batch-id.ts';
 import { decodeFooter, FooterRequests } from './footer.ts';
-import { fileName, parseFileName, QUARANTINE_NAME, readSegmentHeader, SEGMENT_HEADER_BYTES } from './format.ts';
+import { fileName, parseFileName, readSegmentHeader, SEGMENT_HEADER_BYTES } from './format.ts';
 import { FreeSpace } from './free-space.ts';
-import { IDENTITY_NAME, readIdentity } from './identity.ts';
+import { IDENTITY_NAME, readIdentity, writeIdentity } from './identity.ts';
 import { quarantineSegment, readRecords } from './reader.ts';
 import { type FooterFacts, planRecovery, type RecoveryPlan, type SegmentFacts, type SegmentPlan } from './recover.ts';
 import { type ScanStep, scanRecords } from './scan.ts';
 import { type SealDeps, writeBatches, writeFooter } from './seal.ts';
-import { isSyncFailure, readWhole, type SpoolFile, type SpoolFiles, synced, writeAll } from './spool-files.ts';
+import {
+  isDiskFull,
+  isMissing,
+  isShortage,
+  isSyncFailure,
+  readWhole,
+  type SpoolFile,
+  type SpoolFiles,
+  synced,
+  writeAll,
+} from './spool-files.ts';
 import type { SpoolDeps } from './writer.ts';
 
 /** What recovery found and did; each finding is logged as well. */
@@ -28,14 +39,14 @@ export interface RecoveryReport {
   missing: number[];
   /** Tails that were cut because a record in them was not whole: never acknowledged. */
   tornTails: number;
-  /** Pieces of segments that are no record, each copied to quarantine. */
+  /** Pieces of segments that are no record, each handed to the quarantine. */
   corruptRecords: number;
   quarantined: { sequence: number; reason: string }[];
 }
 
 export type RecoverDeps = Pick<
   SpoolDeps<never>,
-  'dir' | 'files' | 'log' | 'encodeRecords' | 'converterVersion' | 'nowMs' | 'onSealed'
+  'dir' | 'files' | 'log' | 'encodeRecords' | 'converterVersion' | 'nowMs' | 'onSealed' | 'faults' | 'keepPiece'
 >;
 
 interface Recovery {
@@ -46,7 +57,7 @@ interface Recovery {
 }
 
 const FACTS_AT_ONCE = 16;
-const COPY_BYTES = 1_048_576;
+const WRITE_AGAIN_BYTES = 1_048_576;
 
 /**
  * Recovers and seals everything and opens nothing. For the store process, which adopts a spool that no ingest process
@@ -58,7 +69,23 @@ export async function recoverSpool(deps: RecoverDeps): Promise<RecoveryReport> {
   const { files, dir, log } = deps;
   const space = new FreeSpace({ files, dir, log, reserveBytes: 0, ballastBytes: 0, monotonicMs });
   await space.measure();
-  return (await recover(deps, space)).report;
+  const { report, spoolId, nextSequence } = await recover(deps, space);
+  if (report.sealed.length + report.kept.length > 0) await noteRecovered(deps, spoolId, nextSequence);
+  return report;
+}
+
+/**
+ * All that stood here is sealed: an unsealed segment of a lower number that appears later is an old copy, stored long
+ * ago (recover.ts). A disk without room loses the note, and the next start makes it.
+ */
+async function noteRecovered({ files, dir, log }: RecoverDeps, spoolId: string, nextSequence: number): Promise<void> {
+  try {
+    const identity = { spoolId, firstSequence: nextSequence, reservedSequence: nextSequence };
+    await writeIdentity(files, dir, identity);
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    log.warn({ dir, error }, 'no room to note that a spool is recovered');
+  }
 }
 
 /** As recoverSpool; tells the identity that goes on and the first sequence number that is free. */
@@ -84,7 +111,7 @@ export async function recover(
     quarantined: [],
   };
   const newBatchId = createBatchIds(nowMs, () => randomInt(2 ** 32));
-  const seal = { files, dir, spoolId, converterVersion, log, space };
+  const seal = { files, dir, spoolId, converterVersion, log, space, faults: deps.faults ?? NO_FAULT_POINTS };
   await carryOut(plan, { deps, seal, report, newBatchId });
   if (report.sealed.length > 0) log.info({ dir, sealed: report.sealed }, 'segments of an earlier run were sealed');
   return { report, spoolId, nextSequence: plan.nextSequence };
@@ -106,6 +133,10 @@ async function gatherFacts(files: SpoolFiles, dir: string, names: readonly strin
   return facts;
 }
 
+/**
+ * The store removes stored segments meanwhile, the footer last and after a sync: what is listed and gone was stored, and
+ * is no fact any more.
+ */
 async function factsOf(
   files: SpoolFiles,
   dir: string,
@@ -115,22 +146,35 @@ async function factsOf(
   const segmentName = fileName(sequence, 'segment');
   const footerName = fileName(sequence, 'footer');
   const footer = present.has(footerName) ? await footerFacts(files, join(dir, footerName), sequence) : undefined;
-  if (!present.has(segmentName)) return { sequence, segment: undefined, footer };
-  const file = await files.open(join(dir, segmentName), 'read');
+  const segment = present.has(segmentName) ? await segmentFacts(files, join(dir, segmentName)) : undefined;
+  return { sequence, segment, footer };
+}
+
+async function segmentFacts(files: SpoolFiles, path: string): Promise<SegmentFacts['segment']> {
+  let file: SpoolFile;
+  try {
+    file = await files.open(path, 'read');
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
   try {
     const header = readSegmentHeader(await file.read(0, SEGMENT_HEADER_BYTES));
-    return { sequence, segment: { bytes: await file.size(), header }, footer };
+    return { bytes: await file.size(), header };
   } finally {
     await file.close();
   }
 }
 
-async function footerFacts(files: SpoolFiles, path: string, sequence: number): Promise<FooterFacts> {
+async function footerFacts(files: SpoolFiles, path: string, sequence: number): Promise<FooterFacts | undefined> {
   try {
-    const footer = decodeFooter((await readWhole(files, path, Number.MAX_SAFE_INTEGER)) ?? Buffer.alloc(0));
+    const bytes = await readWhole(files, path, Number.MAX_SAFE_INTEGER);
+    if (bytes === undefined) return undefined;
+    const footer = decodeFooter(bytes);
     return footer.sequence === sequence ? { kind: 'whole', spoolId: footer.spoolId } : { kind: 'damaged' };
   } catch (error) {
     if (error instanceof BackworkError && error.code === 'newer-format') return { kind: 'newer' };
+    if (isShortage(error)) throw error;
     return { kind: 'damaged' };
   }
 }
@@ -141,7 +185,9 @@ async function carryOut(plan: RecoveryPlan, recovery: Recovery): Promise<void> {
   for (const segment of plan.segments) {
     const { sequence, action, reason } = segment;
     await files.remove(join(dir, fileName(sequence, 'footer.tmp')));
-    if (action === 'keep') {
+    if (action === 'keep' && reason === '' && recovery.seal.faults.planted('recompute-footer')) {
+      await sealAgain(recovery, sequence, nowMs());
+    } else if (action === 'keep') {
       report.kept.push(sequence);
       if (reason === '') continue;
       report.missing.push(sequence);
@@ -174,9 +220,10 @@ async function sealAgain(recovery: Recovery, sequence: number, nowMs: number): P
     checked = await check(file, new FooterRequests());
     if (checked.torn !== undefined) await file.truncate(checked.torn.offset);
     // What a killed process wrote but did not sync must not vanish under a footer that names it.
+    await writeAgain(recovery, sequence, file, checked.torn?.offset ?? (await file.size()));
     await synced(file.datasync(), path);
     await synced(files.syncDirectory(dir), dir);
-    if (checked.good > 0) await copyCorrupt(recovery, sequence, file, checked.corrupt, nowMs);
+    if (checked.good > 0) await keepCorrupt(recovery, sequence, file, checked.corrupt, nowMs);
   } finally {
     await file.close();
   }
@@ -194,12 +241,29 @@ async function sealAgain(recovery: Recovery, sequence: number, nowMs: number): P
     const { requests } = checked;
     await writeFooter(recovery.seal, { sequence, requests, requestCount: requests.count }, batches, () => true);
   } catch (error) {
-    if (isSyncFailure(error)) throw error;
+    // The next start may have what this one lacks; only what no start can convert goes to quarantine.
+    if (isSyncFailure(error) || isShortage(error)) throw error;
     log.error({ dir, sequence, error }, 'a segment could not be converted');
     return quarantine(recovery, { sequence, reason: 'it could not be converted' });
   }
   recovery.report.sealed.push(sequence);
   onSealed(sequence);
+}
+
+/**
+ * After a sync that failed the kernel calls clean what it never wrote, and the next sync answers success (R9): only bytes
+ * that are written again are sure to go to the disk. The bytes are the same, so a power cut meanwhile changes nothing.
+ */
+async function writeAgain(recovery: Recovery, sequence: number, file: SpoolFile, end: number): Promise<void> {
+  try {
+    for (let at = 0; at < end; at += WRITE_AGAIN_BYTES) {
+      await writeAll(file, [await file.read(at, Math.min(WRITE_AGAIN_BYTES, end - at))], at);
+    }
+  } catch (error) {
+    // Only where a file system copies on write: nothing is worse then than it was without.
+    if (!isDiskFull(error)) throw error;
+    recovery.deps.log.warn({ dir: recovery.deps.dir, sequence, error }, 'no room to write a segment again');
+  }
 }
 
 interface Checked {
@@ -233,32 +297,20 @@ async function check(file: SpoolFile, requests: FooterRequests): Promise<Checked
   return { requests, good, corrupt, torn };
 }
 
-async function copyCorrupt(
+/** Each piece is counted and handed to the quarantine, which never fails for what is damaged. */
+async function keepCorrupt(
   recovery: Recovery,
   sequence: number,
   file: SpoolFile,
   corrupt: Checked['corrupt'],
   nowMs: number,
 ): Promise<void> {
-  const { files, dir, log } = recovery.deps;
-  const quarantineDir = join(dir, QUARANTINE_NAME);
-  for (const { offset, bytes, index, reason } of corrupt) {
+  const { dir, log, keepPiece } = recovery.deps;
+  const read = (offset: number, length: number) => file.read(offset, length);
+  for (const { offset, bytes, index, orgId, reason } of corrupt) {
     recovery.report.corruptRecords++;
-    log.error({ dir, sequence, offset, bytes, index, reason }, 'a corrupt record was passed over');
-    try {
-      await files.makeDirectory(quarantineDir);
-      const path = join(quarantineDir, `${nowMs}-${fileName(sequence, 'segment')}-${offset}`);
-      await files.remove(path);
-      const copy = await files.create(path);
-      try {
-        for (let at = 0; at < bytes; at += COPY_BYTES) {
-          await writeAll(copy, [await file.read(offset + at, Math.min(COPY_BYTES, bytes - at))], at);
-        }
-      } finally {
-        await copy.close();
-      }
-    } catch (error) {
-      log.error({ dir, sequence, offset, error }, 'a corrupt record could not be copied to quarantine');
-    }
+    const piece = { spoolId: recovery.seal.spoolId, sequence, offset, bytes, orgId, reason, atMs: nowMs };
+    if (keepPiece === undefined) log.error({ dir, index, ...piece }, 'a corrupt record was passed over');
+    else await keepPiece({ ...piece, read });
   }
 }

@@ -13,12 +13,13 @@ import type { SpoolFile } from './spool-files.ts';
 export type ScanStep =
   /** `stored`: the body as stored, its CRC checked; undefined when it was not wanted. Valid for ever. */
   | { readonly kind: 'record'; readonly offset: number; readonly head: RecordHead; readonly stored: Buffer | undefined }
-  /** Bytes of no use. `index` when the header was whole and only the body is bad. */
+  /** Bytes of no use. `index` when the header was whole and only the body is bad; else `orgId` is ''. */
   | {
       readonly kind: 'corrupt';
       readonly offset: number;
       readonly bytes: number;
       readonly index: number | undefined;
+      readonly orgId: string;
       readonly reason: string;
     }
   /** The rest of the file is a record cut short, or zeros. Always the last step. */
@@ -53,7 +54,15 @@ export async function* scanRecords(file: SpoolFile, range: ScanRange): AsyncGene
         const stored = await window.view(offset + head.headBytes, head.bodyBytes);
         const whole = stored.length === head.bodyBytes && (await crc32InSlices(stored)) === head.bodyCrc;
         if (whole) yield { kind: 'record', offset, head, stored };
-        else yield { kind: 'corrupt', offset, bytes: end - offset, index: head.index, reason: 'body CRC' };
+        else
+          yield {
+            kind: 'corrupt',
+            offset,
+            bytes: end - offset,
+            index: head.index,
+            orgId: head.header.orgId,
+            reason: 'body CRC',
+          };
       }
       offset = end;
       continue;
@@ -98,13 +107,13 @@ async function nextRecord(
       if (at + hit === offset) continue;
       const state = await headAt(window, at + hit, range, lastIndex);
       if (state.kind === 'corrupt' || (state.kind === 'torn' && !state.verified)) continue;
-      const step = { kind: 'corrupt', offset, bytes: at + hit - offset, index: undefined, reason } as const;
+      const step = { kind: 'corrupt', offset, bytes: at + hit - offset, index: undefined, orgId: '', reason } as const;
       return { step, next: at + hit };
     }
     at += Math.max(1, bytes.length - (MARK_BYTES - 1));
   }
   if (zeros || bad.kind === 'torn') return torn;
-  const step = { kind: 'corrupt', offset, bytes: range.size - offset, index: undefined, reason } as const;
+  const step = { kind: 'corrupt', offset, bytes: range.size - offset, index: undefined, orgId: '', reason } as const;
   return { step, next: range.size };
 }
 

@@ -7,6 +7,7 @@
  */
 import { join } from 'node:path';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import type { FaultPoints } from '../../base/fault-points.ts';
 import type { Log } from '../../base/log.ts';
 import type { EncodedBatch, FooterBatch, SegmentRows } from '../messages.ts';
 import { crc32InSlices } from './body.ts';
@@ -26,6 +27,7 @@ export interface SealDeps {
   readonly converterVersion: number;
   readonly log: Log;
   readonly space: FreeSpace;
+  readonly faults: FaultPoints;
 }
 
 /** Rows of a segment, then those of its large requests, a batch a step. The event loop turns within large batches. */
@@ -34,7 +36,7 @@ export async function* encodeRows(
   newBatchId: () => string,
 ): AsyncGenerator<EncodedBatch, void, void> {
   for (const some of rows) {
-    for (const step of some.encodeInSteps(newBatchId)) {
+    for await (const step of some.encodeInSteps(newBatchId)) {
       if (step === undefined) await turn();
       else yield step;
     }
@@ -62,6 +64,7 @@ export async function writeBatches(
       const offset = cache.bytes;
       await cache.append(bytes);
       written.push({ ...batch, offset, length: bytes.length, crc });
+      deps.faults.reached('block-encoded');
       await turn();
     }
     done = true;
@@ -83,12 +86,14 @@ export async function writeFooter(
   batches: readonly FooterBatch[],
   goOn: () => boolean,
 ): Promise<boolean> {
-  const { files, dir, spoolId, converterVersion, log, space } = deps;
+  const { files, dir, spoolId, converterVersion, log, space, faults } = deps;
   const { sequence } = segment;
   const bytes = encodeFooter({ spoolId, converterVersion, batches, ...segment });
   for (let attempt = 0; ; attempt++) {
     try {
-      await replaceFile(files, dir, join(dir, fileName(sequence, 'footer')), bytes);
+      const path = join(dir, fileName(sequence, 'footer'));
+      await replaceFile(files, dir, path, bytes, () => faults.reached('footer-written'));
+      faults.reached('footer-synced');
       return true;
     } catch (error) {
       if (isSyncFailure(error)) throw error;

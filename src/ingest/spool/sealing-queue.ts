@@ -1,15 +1,15 @@
 /**
- * The segments that take no more requests, one after another on their way to a footer: last commit done, tail cut where
- * a write had failed, batches encoded, footer durable, `onSealed`. One is sealed at a time while the next segment takes
+ * The segments that take no more requests, one after another on their way to a footer: last commit done, batches
+ * encoded, footer durable, `onSealed`. One is sealed at a time while the next segment takes
  * requests. Segments are sealed in the order of their numbers.
  */
 import { join } from 'node:path';
-import type { FooterBatch, SegmentRows } from '../messages.ts';
+import type { FooterBatch, IngestEvents, SegmentRows } from '../messages.ts';
 import { fileName } from './format.ts';
 import { listSealed, readRecords } from './reader.ts';
 import { BATCH_FILES_MAX, encodeRows, type SealDeps, writeBatches, writeFooter } from './seal.ts';
 import type { Segment } from './segment.ts';
-import { type SpoolFile, synced } from './spool-files.ts';
+import type { SpoolFile } from './spool-files.ts';
 import type { SpoolDeps } from './writer.ts';
 
 export interface SealingQueueDeps extends SealDeps, Pick<SpoolDeps<never>, 'encodeRecords' | 'onSealed' | 'onFatal'> {
@@ -18,11 +18,14 @@ export interface SealingQueueDeps extends SealDeps, Pick<SpoolDeps<never>, 'enco
   readonly onShorter: () => void;
   /** False: do not wait for a full disk to take a footer. The segment is sealed by the next start. */
   readonly goOn: () => boolean;
+  readonly events?: Pick<IngestEvents, 'sealed'>;
 }
 
 export class SealingQueue<R extends SegmentRows> {
   private readonly deps: SealingQueueDeps;
   private readonly segments: Segment<R>[] = [];
+  /** Of all its segments, as they were when they came: what is encoded goes when its segment has its footer. */
+  rowBytes = 0;
   private running: Promise<void> | undefined;
 
   constructor(deps: SealingQueueDeps) {
@@ -35,6 +38,7 @@ export class SealingQueue<R extends SegmentRows> {
   }
 
   push(segment: Segment<R>): void {
+    this.rowBytes += segment.rowBytes;
     this.segments.push(segment);
     this.running ??= this.run();
   }
@@ -57,11 +61,13 @@ export class SealingQueue<R extends SegmentRows> {
     for (let segment = this.segments[0]; segment !== undefined; segment = this.segments[0]) {
       try {
         await this.seal(segment);
+        for (const rows of segment.ownRows) await rows.release?.();
       } catch (error) {
         this.deps.onFatal(error instanceof Error ? error : new Error(String(error)));
         return await new Promise(() => {});
       }
       this.segments.shift();
+      this.rowBytes = this.segments.reduce((sum, one) => sum + one.rowBytes, 0);
       this.deps.onShorter();
     }
     this.running = undefined;
@@ -70,6 +76,7 @@ export class SealingQueue<R extends SegmentRows> {
   private async seal(segment: Segment<R>): Promise<void> {
     const { files, dir, onSealed, goOn, space } = this.deps;
     await segment.settled;
+    const startedMs = performance.now();
     const { sequence, requests, durableCount, file } = segment;
     if (file !== undefined) await this.finish(segment, file);
     if (durableCount === 0) {
@@ -80,14 +87,13 @@ export class SealingQueue<R extends SegmentRows> {
     }
     const batches = await this.batchesOf(segment);
     if (!(await writeFooter(this.deps, { sequence, requests, requestCount: durableCount }, batches, goOn))) return;
+    const { events } = this.deps;
+    events?.sealed({ ms: performance.now() - startedMs, requests: durableCount, bytes: segment.durableBytes });
     onSealed(sequence);
     await space.setAside();
   }
 
-  /** Cuts what a failed write left behind the last good record, and closes. */
   private async finish(segment: Segment<R>, file: SpoolFile): Promise<void> {
-    if (segment.abandoned && (await this.attempt(segment, 'cut', file.truncate(segment.durableBytes))))
-      await synced(file.datasync(), `segment ${segment.sequence}`);
     segment.file = undefined;
     await this.attempt(segment, 'close', file.close());
   }
@@ -95,7 +101,7 @@ export class SealingQueue<R extends SegmentRows> {
   private async batchesOf(segment: Segment<R>): Promise<FooterBatch[]> {
     const { files, dir, log, encodeRecords, newBatchId } = this.deps;
     const { sequence } = segment;
-    const keep = (await listSealed(files, dir)).length < BATCH_FILES_MAX;
+    const keep = await this.keepsBatches();
     if (!segment.rowsLost) {
       try {
         const batches = encodeRows([segment.rows, ...segment.ownRows], newBatchId);
@@ -106,6 +112,17 @@ export class SealingQueue<R extends SegmentRows> {
     }
     const records = readRecords(files, dir, sequence, { first: 0, last: segment.durableCount - 1 });
     return await writeBatches(this.deps, sequence, encodeRecords(records, newBatchId), keep);
+  }
+
+  /** A long backlog, or a directory that cannot be listed now, costs the batch file and nothing else. */
+  private async keepsBatches(): Promise<boolean> {
+    const { files, dir, log } = this.deps;
+    try {
+      return (await listSealed(files, dir)).length < BATCH_FILES_MAX;
+    } catch (error) {
+      log.warn({ dir, error }, 'a spool directory could not be listed');
+      return false;
+    }
   }
 
   /** What does not matter when it fails: readers go by the footer's number of requests. */

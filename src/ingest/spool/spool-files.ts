@@ -5,8 +5,10 @@
  * Which call makes what durable: `datasync` a file's bytes and length; `syncDirectory` the names in a directory
  * (created, renamed, removed). Nothing else does.
  */
+import { writevSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, statfs, unlink } from 'node:fs/promises';
 import { BackworkError, messageOf } from '../../base/errors.ts';
+import { KIB } from '../../base/limits.ts';
 
 export interface SpoolFile {
   /** Writes from `position` on; returns the bytes written, which may be fewer than given. At most WRITE_BUFFERS_MAX. */
@@ -37,8 +39,17 @@ export interface SpoolFiles {
   freeBytes(dir: string): Promise<number>;
 }
 
+const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EAGAIN', 'EINTR']);
+
 /** IOV_MAX on Linux; libuv goes on past a short write when it is given more, which would leave a hole. */
 export const WRITE_BUFFERS_MAX = 1_024;
+
+/**
+ * So few bytes are copied to the page cache at once, in some 30 µs: on the thread pool the same write waits for a core
+ * twice, which is most of what an acknowledgement waits for while the engine has all cores (seen: p99 of it 5 ms, of the
+ * sync after it 5 ms). Larger ones would hold the event loop.
+ */
+const WRITE_NOW_BYTES_MAX = 128 * KIB;
 
 /** Writes all bytes, going on after short writes. Throws what the disk said; some bytes may then stand there. */
 export async function writeAll(file: SpoolFile, buffers: readonly Uint8Array[], position: number): Promise<void> {
@@ -77,6 +88,11 @@ export function isDiskFull(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
+/** True when the process or the machine has too little of something now: no reason to give up what is on the disk. */
+export function isShortage(error: unknown): boolean {
+  return isDiskFull(error) || SHORTAGES.has(errorCode(error));
+}
+
 export function isMissing(error: unknown): boolean {
   return errorCode(error) === 'ENOENT';
 }
@@ -97,13 +113,23 @@ export async function readWhole(files: SpoolFiles, path: string, bytesMax: numbe
   }
 }
 
-/** Writes `<path>.tmp`, syncs it, renames it to `path` and syncs the directory: after it returned, `path` is durable. */
-export async function replaceFile(files: SpoolFiles, dir: string, path: string, bytes: Uint8Array): Promise<void> {
+/**
+ * Writes `<path>.tmp`, syncs it, renames it to `path` and syncs the directory: after it returned, `path` is durable.
+ * `onWritten` is called before the first sync.
+ */
+export async function replaceFile(
+  files: SpoolFiles,
+  dir: string,
+  path: string,
+  bytes: Uint8Array,
+  onWritten: () => void = () => {},
+): Promise<void> {
   const temporary = `${path}.tmp`;
   await files.remove(temporary);
   const file = await files.create(temporary);
   try {
     await writeAll(file, [bytes], 0);
+    onWritten();
     await synced(file.datasync(), temporary);
   } finally {
     await file.close();
@@ -157,6 +183,9 @@ class RealFile implements SpoolFile {
   }
 
   async write(buffers: readonly Uint8Array[], position: number): Promise<number> {
+    let bytes = 0;
+    for (const buffer of buffers) bytes += buffer.length;
+    if (bytes <= WRITE_NOW_BYTES_MAX) return writevSync(this.handle.fd, buffers, position);
     return (await this.handle.writev(buffers, position)).bytesWritten;
   }
 

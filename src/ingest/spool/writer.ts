@@ -10,8 +10,8 @@
  *                 ▼
  *             sealing queue (one at a time): last commit done ─► batches ─► footer ─► onSealed
  *
- * Memory: the rows of the open segment and of those in the sealing queue, each at most about SEGMENT_ROW_BYTES_MAX; with
- * more than SEALING_MAX in the queue new requests are refused. Builders and batch files are a cache: after a failed
+ * Memory: the rows of the open segment and of those in the sealing queue, each sealed at segmentRowBytesMax; with more
+ * than rowBytesMax in all of them, or more than SEALING_MAX in the queue, new requests are refused. Builders and batch files are a cache: after a failed
  * write, or when the builders may not hold what the records say, a segment's batches are made from its records.
  */
 import assert from 'node:assert';
@@ -19,16 +19,18 @@ import { randomInt } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BackworkError, retryLater } from '../../base/errors.ts';
-import { MIB } from '../../base/limits.ts';
+import { type FaultPoints, NO_FAULT_POINTS } from '../../base/fault-points.ts';
+import { MIB, SEGMENT_ROW_BYTES_MAX } from '../../base/limits.ts';
 import type { LockFile } from '../../base/lock-file.ts';
 import type { Log } from '../../base/log.ts';
-import type { EncodedBatch, RecordHeader, SegmentRows, SpoolRecord } from '../messages.ts';
+import type { EncodedBatch, IngestEvents, RecordHeader, SegmentRows, SpoolRecord } from '../messages.ts';
 import { createBatchIds } from './batch-id.ts';
 import type { StoredBody } from './body.ts';
 import { Committer } from './commit.ts';
-import { LOCK_NAME, SEGMENT_RECORDS_MAX, SEGMENT_ROW_BYTES_MAX } from './format.ts';
+import { LOCK_NAME, SEGMENT_RECORDS_MAX } from './format.ts';
 import { FreeSpace } from './free-space.ts';
 import { SEQUENCE_BLOCK, type SpoolIdentity, writeIdentity } from './identity.ts';
+import type { DamagedPiece } from './reader.ts';
 import { type RecoveryReport, recover } from './recover-spool.ts';
 import { encodeRecord } from './record.ts';
 import { SealingQueue } from './sealing-queue.ts';
@@ -41,6 +43,9 @@ export interface SpoolDeps<R extends SegmentRows> {
   readonly log: Log;
   readonly segmentBytesMax: number;
   readonly segmentAgeMs: number;
+  /** Column data at which a segment is sealed, and of all that have no footer, beyond which requests are refused. */
+  readonly segmentRowBytesMax?: number;
+  readonly rowBytesMax?: number;
   readonly reserveBytes: number;
   /** base/lock-file.ts */
   readonly takeLock: (path: string, waitMs: number) => Promise<LockFile>;
@@ -56,6 +61,10 @@ export interface SpoolDeps<R extends SegmentRows> {
   readonly onFatal: (error: Error) => void;
   /** Wall clock, for BatchIds and names in quarantine. */
   readonly nowMs: () => number;
+  readonly faults?: FaultPoints;
+  readonly events?: Pick<IngestEvents, 'committed' | 'sealed'>;
+  /** Copies damaged bytes that recovery met, and tells of them; rejects only with a failed sync. Undefined: they are logged. */
+  readonly keepPiece?: (piece: DamagedPiece) => Promise<void>;
 }
 
 export interface Spool<R extends SegmentRows> {
@@ -68,6 +77,10 @@ export interface Spool<R extends SegmentRows> {
    * 'shutting-down', all retryable. Cheap; to be asked before work is done.
    */
   refusal(bytes: number): BackworkError | undefined;
+  /** Bytes that may still be written above the low-water mark; below 0 when the disk is fuller than that. */
+  readonly roomBytes: number;
+  /** True while as many segments wait for their footer as may: with one more, everybody is refused. */
+  readonly sealingIsBehind: boolean;
   /**
    * The record joins the open segment now, with the rows written since the last append, or with `ownRows`, which are
    * attached to the segment (header.ownBatches). `durable` resolves once it is synced, or rejects with 'spool-full',
@@ -83,6 +96,9 @@ export interface Appended {
   readonly durable: Promise<void>;
   /** The answer was sent. Counts when it comes before the segment's footer is written. */
   answered(): void;
+  /** Number of the segment that it joined, and the bytes of its record there; 0 bytes when it was refused. */
+  readonly sequence: number;
+  readonly bytes: number;
 }
 
 /** Segments that wait for their footer, the one being sealed included; with more, requests are refused. */
@@ -129,12 +145,17 @@ interface Opened {
 class SpoolWriter<R extends SegmentRows> implements Spool<R> {
   readonly recovered: RecoveryReport;
   private readonly deps: SpoolDeps<R>;
+  private readonly faults: FaultPoints;
   private readonly lock: LockFile;
   private readonly space: FreeSpace;
   private readonly committer: Committer<R>;
   private identity: SpoolIdentity;
   private open: Segment<R>;
   private readonly sealing: SealingQueue<R>;
+  private readonly segmentRowBytesMax: number;
+  private readonly rowBytesMax: number;
+  /** Of the open segment, as of its last record. */
+  private openRowBytes = 0;
   private timer: NodeJS.Timeout | undefined;
   /** The open segment is old enough but the queue was full when its time came. */
   private overdue = false;
@@ -145,13 +166,16 @@ class SpoolWriter<R extends SegmentRows> implements Spool<R> {
   constructor(deps: SpoolDeps<R>, opened: Opened) {
     const { dir, files, log, nowMs, converterVersion } = deps;
     this.deps = deps;
+    this.faults = deps.faults ?? NO_FAULT_POINTS;
+    this.segmentRowBytesMax = deps.segmentRowBytesMax ?? SEGMENT_ROW_BYTES_MAX;
+    this.rowBytesMax = deps.rowBytesMax ?? (SEALING_MAX + 2) * SEGMENT_ROW_BYTES_MAX;
     this.recovered = opened.report;
     this.lock = opened.lock;
     this.space = opened.space;
     this.identity = opened.identity;
     const { spoolId } = opened.identity;
     this.sealing = new SealingQueue({
-      ...{ files, dir, spoolId, converterVersion, log, space: opened.space },
+      ...{ files, dir, spoolId, converterVersion, log, space: opened.space, faults: this.faults },
       encodeRecords: deps.encodeRecords,
       newBatchId: createBatchIds(nowMs, () => randomInt(2 ** 32)),
       onSealed: deps.onSealed,
@@ -160,6 +184,7 @@ class SpoolWriter<R extends SegmentRows> implements Spool<R> {
       },
       onFatal: (error) => this.fatal(error),
       goOn: () => this.closing === undefined,
+      ...(deps.events === undefined ? {} : { events: deps.events }),
     });
     this.open = new Segment(opened.identity.firstSequence, deps.newRows());
     this.committer = new Committer({
@@ -170,6 +195,8 @@ class SpoolWriter<R extends SegmentRows> implements Spool<R> {
       reserve: (sequence) => this.reserve(sequence),
       onAbandoned: (segment, full) => this.abandoned(segment, full),
       onFatal: (error) => this.fatal(error),
+      faults: this.faults,
+      ...(deps.events === undefined ? {} : { events: deps.events }),
     });
   }
 
@@ -185,13 +212,23 @@ class SpoolWriter<R extends SegmentRows> implements Spool<R> {
         'spool-failed',
         `${this.sealing.length} segments wait to be sealed, at most ${SEALING_MAX} may`,
       );
+    if (this.sealing.rowBytes + this.openRowBytes > this.rowBytesMax)
+      return retryLater('overloaded', `rows that are not sealed are at their limit of ${this.rowBytesMax} bytes`);
     if (this.space.isFull(bytes))
       return retryLater('spool-full', `the disk of the spool has less than ${this.deps.reserveBytes} bytes left`);
     return undefined;
   }
 
+  get roomBytes(): number {
+    return this.space.roomBytes;
+  }
+
+  get sealingIsBehind(): boolean {
+    return this.sealing.length >= SEALING_MAX;
+  }
+
   append(header: RecordHeader, body: StoredBody, ownRows?: SegmentRows): Appended {
-    if (this.dead) return { durable: new Promise(() => {}), answered: () => {} };
+    if (this.dead) return { durable: new Promise(() => {}), answered: () => {}, sequence: 0, bytes: 0 };
     if (this.closing !== undefined) return refused(shuttingDown());
     const segment = this.open;
     const index = segment.requests.count;
@@ -226,10 +263,11 @@ class SpoolWriter<R extends SegmentRows> implements Spool<R> {
     this.space.used(bytes);
     const durable = this.committer.append(segment, buffers);
     if (index === 0) this.timer = setTimeout(() => this.aged(), this.deps.segmentAgeMs);
-    const full = segment.rows.full || segment.rowBytes >= SEGMENT_ROW_BYTES_MAX;
+    this.openRowBytes = segment.rowBytes;
+    const full = segment.rows.full || this.openRowBytes >= this.segmentRowBytesMax;
     if (full || segment.bytes >= this.deps.segmentBytesMax || segment.requests.count >= SEGMENT_RECORDS_MAX)
       this.rollOver();
-    return { durable, answered: () => segment.requests.answered(index) };
+    return { durable, answered: () => segment.requests.answered(index), sequence: segment.sequence, bytes };
   }
 
   private aged(): void {
@@ -243,7 +281,9 @@ class SpoolWriter<R extends SegmentRows> implements Spool<R> {
     this.overdue = false;
     const old = this.open;
     this.open = new Segment(old.sequence + 1, this.deps.newRows());
+    this.openRowBytes = 0;
     if (old.requests.count === 0) return;
+    this.faults.reached('segment-opened');
     this.sealing.push(old);
   }
 
@@ -292,7 +332,7 @@ async function whenRoom(space: FreeSpace, log: Log, write: () => Promise<void>):
 function refused(error: BackworkError): Appended {
   const durable = Promise.reject(error);
   durable.catch(() => {});
-  return { durable, answered: () => {} };
+  return { durable, answered: () => {}, sequence: 0, bytes: 0 };
 }
 
 function shuttingDown(): BackworkError {

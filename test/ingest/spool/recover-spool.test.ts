@@ -17,7 +17,7 @@ import { encodeFooter, FooterRequests } from '../../../src/ingest/spool/footer.t
 import { encodeSegmentHeader, fileName } from '../../../src/ingest/spool/format.ts';
 import { encodeIdentity } from '../../../src/ingest/spool/identity.ts';
 import { listSealed, readFooter, removeSegment } from '../../../src/ingest/spool/reader.ts';
-import { recoverSpool } from '../../../src/ingest/spool/recover-spool.ts';
+import { type RecoverDeps, recoverSpool } from '../../../src/ingest/spool/recover-spool.ts';
 import { realSpoolFiles } from '../../../src/ingest/spool/spool-files.ts';
 import { collectLog, depsFor, diskError, hookedFiles, readAll, send, type TestSpool, testSpool } from './fixtures.ts';
 
@@ -88,22 +88,26 @@ describe('after a crash', () => {
     expect(await idsOf(spoolOf)).toEqual([1]);
   });
 
-  test('a corrupt record is passed over, counted and copied; the others keep their numbers', async () => {
+  test('a corrupt record is passed over, counted and handed to the quarantine; the others keep their numbers', async () => {
     const path = await leaveUnsealed(spoolOf, [1, 2, 3]);
     const bytes = readFileSync(path);
     const recordBytes = (bytes.length - 1_024) / 3;
     const at = 1_024 + recordBytes;
     bytes[at + 30] = (bytes[at + 30] as number) ^ 1;
     writeFileSync(path, bytes);
-    const report = await reopen(spoolOf);
+    const pieces: { orgId: string; reason: string; bytes: Buffer }[] = [];
+    const keepPiece: RecoverDeps['keepPiece'] = async ({ orgId, reason, offset, bytes: length, read }) => {
+      pieces.push({ orgId, reason, bytes: await read(offset, length) });
+    };
+    const spool = await spoolOf.open({ keepPiece });
+    await spool.close();
+    const report = spool.recovered;
     expect(report.corruptRecords).toBe(1);
     expect(await idsOf(spoolOf)).toEqual([1, 3]);
     const footer = await readFooter(realSpoolFiles, spoolOf.dir, report.sealed[0] as number);
     expect(footer.requests.map(({ orgId }) => orgId === '')).toEqual([false, true, false]);
-    const quarantine = join(spoolOf.dir, 'quarantine');
-    const copies = readdirSync(quarantine);
-    expect(copies.length).toBe(1);
-    expect(readFileSync(join(quarantine, copies[0] as string))).toEqual(bytes.subarray(at, at + recordBytes));
+    const damaged = bytes.subarray(at, at + recordBytes);
+    expect(pieces).toEqual([{ orgId: '', reason: 'header CRC', bytes: Buffer.from(damaged) }]);
   });
 
   test('a footer that was being written is done anew, whatever is left of it', async () => {

@@ -205,6 +205,39 @@ describe('sealing', () => {
     expect((await readAll(realSpoolFiles, spoolOf.dir)).ids).toEqual(ids);
   });
 
+  test('refuses while rows without a footer are at their bound, and accepts again once they have one', async () => {
+    let release = (): void => {};
+    const blocked = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const files = hookedFiles((call, name) =>
+      call === 'create' && name.endsWith('.footer.tmp') ? blocked : undefined,
+    );
+    const spool = await spoolOf.open({ files, segmentRowBytesMax: 16, rowBytesMax: 20 });
+    for (const id of [1, 2, 3]) {
+      expect(spool.refusal(100)).toBeUndefined();
+      await send(spool, id).durable;
+    }
+    // Two rows wait for their footer, one is in the open segment: 24 bytes.
+    expect(spool.refusal(100)).toMatchObject({ code: 'overloaded', retryable: true });
+    release();
+    await until(() => spoolOf.sealed.length === 1, 'sealed');
+    await until(() => spool.refusal(100) === undefined, 'room again');
+    await spool.close();
+  });
+
+  test('lets go of the rows of large requests when their segment has its footer', async () => {
+    const spool = await spoolOf.open();
+    const rows = Object.assign(new IdRows('own'), { release: () => Promise.resolve(void released++) });
+    let released = 0;
+    rows.write(1, 'shared-0');
+    const { body } = send(spool, 2);
+    await spool.append(header({ ownBatches: true, fingerprint: body.fingerprint }), body, rows).durable;
+    expect(released).toBe(0);
+    await spool.close();
+    expect(released).toBe(1);
+  });
+
   test('makes the batches from the records when the builders cannot be encoded', async () => {
     const spool = await spoolOf.open();
     spool.rows.broken = new Error('builder');
