@@ -25,6 +25,8 @@ export interface NativeInsert {
   readonly rowCount: number;
   readonly queryId: string;
   readonly timeoutMs: number;
+  /** All of it was handed to the connection; not called when the connection fails before. For tests. */
+  readonly onSent?: () => void;
 }
 
 export interface ClickHouse {
@@ -106,10 +108,14 @@ class Connection implements ClickHouse {
 
   async insertNative(insert: NativeInsert): Promise<void> {
     const abort = AbortSignal.timeout(insert.timeoutMs);
+    const { onSent } = insert;
+    const values = Readable.from(insert.blocks, { objectMode: false });
+    // In the turn after its end the request's last chunk is with the socket as well.
+    if (onSent !== undefined) values.once('end', () => setImmediate(onSent));
     const result = await this.#client
       .exec({
         query: `INSERT INTO ${identifier(insert.table)} FORMAT Native`,
-        values: Readable.from(insert.blocks, { objectMode: false }),
+        values,
         query_id: insert.queryId,
         abort_signal: abort,
         clickhouse_settings: INSERT_SETTINGS as ClickHouseSettings,

@@ -30,10 +30,12 @@ const ROOMS: readonly Room[] = [
       'src/ingest/byte-budget.ts',
       'src/ingest/authenticate/',
       'src/ingest/convert/',
+      'src/ingest/large/',
+      'src/ingest/limits/',
       'src/ingest/spool/',
     ],
   },
-  { files: /^src\/ingest\/(accept|authenticate|spool)\//, mayImport: DATA_PLANE },
+  { files: /^src\/ingest\/(accept|authenticate|limits|metrics|spool)\//, mayImport: DATA_PLANE },
   // Conversion is a pure function: nothing that reads a clock, a disk or a network.
   {
     files: /^src\/ingest\/convert\//,
@@ -41,7 +43,12 @@ const ROOMS: readonly Room[] = [
     // Letting the event loop turn between slices is no I/O.
     modules: /^node:(assert|buffer|util|timers\/promises)$/,
   },
-  { files: /^src\/ingest\/store\//, mayImport: [...DATA_PLANE, 'src/tables/', CLICKHOUSE, 'type:src/ingest/spool/'] },
+  { files: /^src\/ingest\/large\//, mayImport: [...DATA_PLANE, 'src/ingest/convert/', 'src/ingest/spool/'] },
+  { files: /^src\/ingest\/quarantine\//, mayImport: [...DATA_PLANE, CLICKHOUSE, 'src/ingest/spool/'] },
+  {
+    files: /^src\/ingest\/store\//,
+    mayImport: [...DATA_PLANE, 'src/tables/', CLICKHOUSE, 'type:src/ingest/spool/', 'type:src/ingest/quarantine/'],
+  },
   { files: /^src\/engine\//, mayImport: ['src/base/', 'src/tables/'] },
   {
     files: /^src\/(accounts|alerts|housekeeping)\//,
