@@ -269,9 +269,9 @@ describe('the budget of bytes in flight', () => {
     for (const stream of held.splice(0)) stream.close();
   });
 
-  /** A call that has sent so many bytes of a message of 64 MiB, and waits: the service holds them. */
+  /** A call that has sent a message of so many bytes but for the last one, and waits: the service holds them. */
   async function hold(bytes: number): Promise<void> {
-    const begun = grpcFrame(Buffer.alloc(64 * MIB)).subarray(0, 5 + bytes);
+    const begun = grpcFrame(Buffer.alloc(bytes + 1)).subarray(0, 5 + bytes);
     const stream = begin({}, undefined, false);
     held.push(stream);
     await new Promise((resolve) => stream.write(begun, resolve));
@@ -308,7 +308,7 @@ describe('the budget of bytes in flight', () => {
     expect(await rowsOf('otel_logs', 'budget', 'Body', 1)).toEqual([{ Body: 'fits' }]);
   });
 
-  it('G26: the reservation grows as a body is read and inflated', async () => {
+  it('G26: a message is reserved when its length is known, and the reservation grows as it is inflated', async () => {
     // 20 MiB are left.
     for (let i = 0; i < 2; i++) await hold(54 * MIB);
     const filled = (mib: number) => messageField(15, Buffer.alloc(mib * MIB));

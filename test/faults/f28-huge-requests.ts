@@ -17,7 +17,8 @@ const MIB = 1_048_576;
 interface Shape {
   readonly name: string;
   readonly signal: Signal;
-  readonly body: () => Buffer;
+  /** Text is OTLP/JSON. */
+  readonly body: () => Buffer | string;
   readonly items: number;
   /** Over the rows of this shape: what is stored, as text. */
   readonly sql: string;
@@ -131,7 +132,68 @@ function shapes(full: boolean): Shape[] {
       message: /256 MiB|268,?435,?456/,
       rejects: true,
     },
+    ...oneValueShapes(full ? 60_000_000 : 3_000_000),
   ];
+}
+
+/** One value is most of the body: nothing in it can be put off to the next slice. */
+function oneValueShapes(bytes: number): Shape[] {
+  const dropped = {
+    signal: 'traces',
+    items: 1,
+    sql: 'tuple(count(), max(length(SpanAttributes)), max(DroppedAttributesCount))',
+    stored: () => '(1,0,1)',
+    message: /1,?048,?576|1 MiB/,
+    rejects: false,
+  } as const;
+  const kept = { ...dropped, stored: () => '(1,0,0)', message: /^$/ };
+  const element = field(1, varintField(3, 7));
+  return [
+    {
+      ...dropped,
+      name: 'jsonText',
+      body: () => jsonSpan('jsonText', `{"stringValue":"${'t'.repeat(bytes)}"}`),
+    },
+    {
+      ...dropped,
+      name: 'jsonBase64',
+      body: () => jsonSpan('jsonBase64', `{"bytesValue":"${'QUJD'.repeat(bytes / 4)}"}`),
+    },
+    {
+      ...dropped,
+      name: 'jsonList',
+      body: () =>
+        jsonSpan(
+          'jsonList',
+          `{"arrayValue":{"values":[${'{"intValue":7000000000000},'.repeat(Math.floor(bytes / 27))}{}]}}`,
+        ),
+    },
+    {
+      ...kept,
+      name: 'jsonBrackets',
+      body: () => `{"unknown":${'['.repeat(bytes / 2)}${']'.repeat(bytes / 2)},${jsonSpan('jsonBrackets').slice(1)}`,
+    },
+    {
+      ...dropped,
+      name: 'longList',
+      body: () =>
+        spans(
+          'longList',
+          1,
+          [],
+          [field(9, keyValue(Buffer.from('list'), field(5, Buffer.alloc(element.length * (bytes / 6), element))))],
+        ),
+    },
+  ];
+}
+
+/** One span with at most one attribute. */
+function jsonSpan(service: string, value?: string): string {
+  const attributes = value === undefined ? '' : `,"attributes":[{"key":"value","value":${value}}]`;
+  const name = `{"key":"service.name","value":{"stringValue":"${service}"}}`;
+  const ids = '"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708"';
+  const scopes = `[{"spans":[{${ids}${attributes}}]}]`;
+  return `{"resourceSpans":[{"resource":{"attributes":[${name}]},"scopeSpans":${scopes}}]}`;
 }
 
 /** One resource, one scope, `count` spans with ids of their own; `own` are fields of each span. */

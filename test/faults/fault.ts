@@ -15,6 +15,8 @@ export interface FaultOptions {
   /** `ci`: seconds, judges outcomes and counts, never times. `full`: the pass figures too. */
   readonly size: 'ci' | 'full';
   readonly seed: number;
+  /** For how long, where a fault is a matter of time; each has its own default. */
+  readonly minutes?: number;
   /** A line of progress. */
   say(line: string): void;
 }

@@ -31,7 +31,7 @@ export interface LoadOptions {
   readonly prefix?: string;
 }
 
-/** Sends until it is stopped. Requests that were not answered OK are not sent again: their ids stay unknown. */
+/** Sends until it is stopped. Requests that were not answered OK are not sent again: their ids stay unknown. (Clients that retry: test/faults/support/oracle.ts.) */
 export class Load {
   /** Ids that were answered OK: each must be stored once. */
   readonly acknowledged = new Set<string>();
@@ -145,7 +145,7 @@ export function checkOf(id: string): string {
   return createHash('md5').update(id).digest('hex');
 }
 
-export function grpcSender(port: number, token: string): Sender {
+export function grpcSender(port: number, token: string, deadlineMs = REQUEST_DEADLINE_MS): Sender {
   const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {
     'grpc.initial_reconnect_backoff_ms': 50,
     'grpc.max_reconnect_backoff_ms': 200,
@@ -157,7 +157,7 @@ export function grpcSender(port: number, token: string): Sender {
   return {
     send: (body, signal = 'logs') =>
       new Promise((resolve) => {
-        const deadline = Date.now() + REQUEST_DEADLINE_MS;
+        const deadline = Date.now() + deadlineMs;
         const path = `/opentelemetry.proto.collector.${GRPC_SERVICE[signal]}Service/Export`;
         const same = (bytes: Buffer) => bytes;
         client.makeUnaryRequest(path, same, same, body, metadata, { deadline }, (error, answer) =>
@@ -168,7 +168,7 @@ export function grpcSender(port: number, token: string): Sender {
   };
 }
 
-export function httpSender(port: number, token: string): Sender {
+export function httpSender(port: number, token: string, deadlineMs = REQUEST_DEADLINE_MS): Sender {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const headers = { 'content-type': 'application/x-protobuf', authorization: `Bearer ${token}` };
   return {
@@ -181,7 +181,7 @@ export function httpSender(port: number, token: string): Sender {
           method: 'POST',
           headers,
           agent,
-          timeout: REQUEST_DEADLINE_MS,
+          timeout: deadlineMs,
         };
         const request = http.request(options, (answer) => {
           let bytes = 0;

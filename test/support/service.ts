@@ -134,7 +134,18 @@ export class TestService {
 
   /** SIGKILL to every process of the service at once, as a machine that loses power does. */
   async killAll(): Promise<void> {
-    process.kill(-this.pid, 'SIGKILL');
+    try {
+      process.kill(-this.pid, 'SIGKILL');
+    } catch (error) {
+      // All of them are gone already.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+    await ended(this.#process);
+  }
+
+  /** SIGKILL to the first process alone; the others end when they notice. */
+  async killSupervisor(): Promise<void> {
+    this.#process.kill('SIGKILL');
     await ended(this.#process);
   }
 

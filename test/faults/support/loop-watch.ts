@@ -7,12 +7,13 @@
  */
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 
 const TICK_MS = 5;
 const WRITTEN_FROM_MS = 20;
 
 const dir = process.env['BACKWORK_TEST_LOOP_DIR'];
-if (dir !== undefined && process.argv[1]?.endsWith('ingest-process.ts')) {
+if (dir !== undefined && isMainThread && process.argv[1]?.endsWith('ingest-process.ts')) {
   const cpuMs = () => {
     const { user, system } = process.threadCpuUsage();
     return (user + system) / 1_000;
