@@ -159,18 +159,24 @@ export class OrganizationLimiter {
   #share(): void {
     let waiting = 0;
     let waitingWeights = 0;
+    let sharing = 0;
     this.#recentBytes = 0;
     this.#recentWeights = 0;
     for (const use of this.#uses.values()) {
       const spoolBytes = use.spoolBytesOfAll;
       waiting += spoolBytes;
-      if (spoolBytes > 0 || use.arrivalsOfAll > 0) waitingWeights += use.weight;
+      if (spoolBytes > 0 || use.arrivalsOfAll > 0) {
+        waitingWeights += use.weight;
+        sharing++;
+      }
       this.#recentBytes += use.recentBytes;
       if (use.recentBytes > 0) this.#recentWeights += use.weight;
     }
     const roomBytes = Math.max(0, this.#deps.spoolRoomBytes());
-    // Short: more than half of what the spools can hold is taken. The whole is shared then, not what is left of it.
-    this.#spoolBytesPerWeight = waiting > roomBytes ? (waiting + roomBytes) / waitingWeights : Number.POSITIVE_INFINITY;
+    // Short: more than half of what the spools can hold is taken. The whole is shared then, not what is left of it. One
+    // organization alone shares with nobody: a full disk is then not its doing, and says so itself.
+    const short = sharing > 1 && waiting > roomBytes;
+    this.#spoolBytesPerWeight = short ? (waiting + roomBytes) / waitingWeights : Number.POSITIVE_INFINITY;
   }
 }
 
