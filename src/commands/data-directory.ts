@@ -45,10 +45,7 @@ export function engineLoginPath(dataDir: string): string {
 export function createDataDirectory(dataDir: string): string {
   const path = resolve(dataDir);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    const probe = join(path, `.write-test-${process.pid}`);
-    closeSync(openSync(probe, 'w', 0o600));
-    rmSync(probe);
+    makeWritable(path);
     return path;
   } catch (cause) {
     throw new BackworkError('bad-setting', `BACKWORK_DATA_DIR: cannot write to ${path}: ${messageOf(cause)}`, {
@@ -65,16 +62,27 @@ export function createSpoolDirectories(dataDir: string, workers: number): void {
   for (let worker = 0; worker < workers; worker++) {
     const path = join(dataDir, 'spool', String(worker));
     try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
-      const probe = join(path, `.write-test-${process.pid}`);
-      closeSync(openSync(probe, 'w', 0o600));
-      rmSync(probe);
+      makeWritable(path);
     } catch (cause) {
       // A full disk only refuses requests; the service starts and waits for room (reference R9).
       if (/^(ENOSPC|EDQUOT)$/.test(String((cause as NodeJS.ErrnoException).code))) continue;
       throw new BackworkError('bad-setting', `cannot write to the spool ${path}: ${messageOf(cause)}`, { cause });
     }
   }
+}
+
+/** Throws what the disk says. */
+function makeWritable(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    // What Node 26 says of a read-only disk when it makes parents too; the plain call says why.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') mkdirSync(path, { mode: 0o700 });
+    throw error;
+  }
+  const probe = join(path, `.write-test-${process.pid}`);
+  closeSync(openSync(probe, 'w', 0o600));
+  rmSync(probe);
 }
 
 /** The door's user and password; made on the first call (0600, synced before it returns). */

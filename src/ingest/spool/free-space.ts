@@ -1,6 +1,7 @@
 /**
  * Room on the disk: the low-water mark below which ingest refuses (reference R10), and the ballast, a file of zeros
- * that is given up so that footers can be written on a disk that is full after all.
+ * that is given up so that footers can be written on a disk that is full after all. It is set aside again as soon as a
+ * look finds room for it: a worker that takes a request has it, whether it has sealed anything since or not.
  *
  * `isFull` is asked before every request, so it is answered from a number that is at most FRESH_MS or FRESH_BYTES old;
  * asking is what refreshes it.
@@ -33,6 +34,9 @@ export class FreeSpace {
   private usedSince = 0;
   private measuring: Promise<void> | undefined;
   private hasBallast = false;
+  private wantsBallast = false;
+  /** What is done to the ballast's file, one after another. Never rejects. */
+  private ballast: Promise<void> = Promise.resolve();
 
   constructor(deps: FreeSpaceDeps) {
     this.deps = deps;
@@ -69,7 +73,19 @@ export class FreeSpace {
   }
 
   /** Sets the ballast aside when it is missing and there is room for it above the reserve. */
-  async setAside(): Promise<void> {
+  setAside(): Promise<void> {
+    this.wantsBallast = true;
+    this.ballast = this.ballast.then(() => this.makeBallast());
+    return this.ballast;
+  }
+
+  /** Gives the ballast's room back to the disk. */
+  giveUp(): Promise<void> {
+    this.ballast = this.ballast.then(() => this.removeBallast());
+    return this.ballast;
+  }
+
+  private async makeBallast(): Promise<void> {
     const { files, dir, ballastBytes } = this.deps;
     if (this.hasBallast || ballastBytes === 0 || this.isFull(ballastBytes)) return;
     const path = join(dir, BALLAST_NAME);
@@ -88,12 +104,11 @@ export class FreeSpace {
       this.hasBallast = true;
     } catch (error) {
       this.deps.log.warn({ dir, error: messageOf(error) }, 'no room could be set aside for footers');
-      await this.giveUp();
+      await this.removeBallast();
     }
   }
 
-  /** Gives the ballast's room back to the disk. */
-  async giveUp(): Promise<void> {
+  private async removeBallast(): Promise<void> {
     this.hasBallast = false;
     try {
       await this.deps.files.remove(join(this.deps.dir, BALLAST_NAME));
@@ -110,5 +125,6 @@ export class FreeSpace {
     }
     this.usedSince = 0;
     this.measuredAtMs = this.deps.monotonicMs();
+    if (this.wantsBallast && !this.hasBallast) void this.setAside();
   }
 }

@@ -141,7 +141,13 @@ export async function replaceFile(
 /** The disk. */
 export const realSpoolFiles: SpoolFiles = {
   makeDirectory: async (dir) => {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    try {
+      await mkdir(dir, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      // What Node 26 says of a read-only disk when it makes parents too; the plain call says why.
+      if (isMissing(error)) await mkdir(dir, { mode: 0o700 });
+      throw error;
+    }
   },
   list: async (dir) => {
     try {
