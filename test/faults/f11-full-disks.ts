@@ -157,8 +157,11 @@ async function fullEngine(siege: Siege, disk: SmallDisk): Promise<void> {
   const since = new Date().toISOString();
   disk.fill();
   await siege.untilAccepted("while the engine's disk is full");
-  const waits = () => linesSince(service, FAILED_INSERT, since).length > 0;
-  if (!(await holds(() => (disk.fill(), waits()), PATIENCE_MS)))
+  const waits = () => {
+    disk.fill();
+    return linesSince(service, FAILED_INSERT, since).length > 0;
+  };
+  if (!(await holds(waits, PATIENCE_MS)))
     siege.violations.push('no INSERT failed while the disk of the engine was full');
   disk.free();
 }

@@ -9,10 +9,12 @@ import { encodeIds, grpcSender, httpSender, Load } from '../support/load.ts';
 import { type ChildName, startService, type TestService } from '../support/service.ts';
 import type { Fault, FaultOptions, FaultReport } from './fault.ts';
 import { holds, judgeStored, linesSince, TWO_WORKERS } from './support/spool-service.ts';
-import { cannotInject, inject } from './support/strace.ts';
+import { type Attached, cannotInject, type Injection, inject } from './support/strace.ts';
 
 const EXIT_MS_MAX = 1_000;
 const PATIENCE_MS = 20_000;
+/** A worker with load writes and syncs many times in this time. */
+const BUSY_WITHIN_MS = 1_500;
 
 /** `fsync` is of directories, `fdatasync` of files: records, footers, the journal. */
 interface Round {
@@ -29,6 +31,8 @@ const ROUNDS: readonly Round[] = [
   { child: 'store', calls: ['pwrite64', 'pwritev'], error: 'ENOSPC' },
 ];
 const CI_ROUNDS = 3;
+/** What a worker says, by the file that it was about to write. */
+const FAILED_WRITES = ['a write to the spool failed', 'batch file dropped', 'a footer could not be written'];
 
 export const f13: Fault = {
   id: 'F13',
@@ -135,8 +139,7 @@ async function failSync(run: Run, load: Load, { child, calls }: Round): Promise<
   const { service, violations, random } = run;
   await holds(() => service.children(child).length > 0, PATIENCE_MS);
   const before = processes(service);
-  const pid = random.pick(service.children(child));
-  const attached = await inject(pid, { calls, error: 'EIO', when: String(random.int(1, 3)) });
+  const { pid, attached } = await injectWhereBusy(run, child, { calls, error: 'EIO', when: String(random.int(1, 3)) });
   const gone = await holds(() => !runs(service, pid), PATIENCE_MS);
   run.injected += attached.count();
   await attached.detach();
@@ -153,19 +156,34 @@ async function failSync(run: Run, load: Load, { child, calls }: Round): Promise<
   await goesOn(run, load);
 }
 
+/** The connections of the load may all have gone to one worker; the other one makes no calls then. */
+async function injectWhereBusy(
+  { service, random }: Run,
+  child: ChildName,
+  injection: Injection,
+): Promise<{ pid: number; attached: Attached }> {
+  for (const until = performance.now() + PATIENCE_MS; ; ) {
+    const pid = random.pick(service.children(child));
+    const attached = await inject(pid, injection);
+    const busy = await holds(() => attached.count() > 0 || !runs(service, pid), BUSY_WITHIN_MS);
+    if (busy || performance.now() > until) return { pid, attached };
+    await attached.detach();
+  }
+}
+
 /** Requests are refused, nothing else: the process lives and takes what comes. */
 async function failWrite(run: Run, load: Load, { child, calls }: Round): Promise<void> {
   const { service, violations, random } = run;
   await holds(() => service.children(child).length > 0, PATIENCE_MS);
   const before = processes(service);
-  const pid = random.pick(service.children(child));
   const since = new Date().toISOString();
-  const attached = await inject(pid, { calls, error: 'ENOSPC', when: `${random.int(1, 3)}+7` });
-  if (!(await holds(() => attached.count() > 0, PATIENCE_MS))) violations.push(`no write of ${child} failed`);
+  const injection = { calls, error: 'ENOSPC', when: `${random.int(1, 3)}+7` } as const;
+  const { attached } = await injectWhereBusy(run, child, injection);
+  if (attached.count() === 0) violations.push(`no write of ${child} failed`);
   await delay(300);
   await attached.detach();
   run.injected += attached.count();
-  if (child === 'ingest' && linesSince(service, 'a write to the spool failed', since).length === 0)
+  if (child === 'ingest' && !FAILED_WRITES.some((text) => linesSince(service, text, since).length > 0))
     violations.push('a failed write was not reported');
   await goesOn(run, load);
   const gone = before.filter((one) => !runs(service, one.pid));

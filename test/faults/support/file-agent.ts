@@ -2,7 +2,9 @@
  * Loaded by `node --import` into the processes of a service: every write to a file handle takes fewer bytes than it was
  * given, as write(2) may, and some take one. `FILE_AGENT` is the seed.
  */
+import fs from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { devNull } from 'node:os';
 import { seededRandom } from '../../corpus/seeded-random.ts';
 
@@ -16,13 +18,22 @@ async function shortWrites(from: number): Promise<void> {
   const handles = Object.getPrototypeOf(handle) as Pick<FileHandle, 'writev'>;
   await handle.close();
   const { writev } = handles;
+  const { writevSync } = fs;
+  const fewer = (buffers: readonly Uint8Array[]): readonly Uint8Array[] => {
+    const total = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+    const allowed = random.chance(0.1) ? 1 : random.int(1, Math.max(1, total));
+    return random.chance(0.2) ? buffers : firstBytes(buffers, allowed);
+  };
   Object.assign(handles, {
     writev(this: FileHandle, buffers: readonly Uint8Array[], position?: number) {
-      const total = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
-      const allowed = random.chance(0.1) ? 1 : random.int(1, Math.max(1, total));
-      return writev.call(this, random.chance(0.2) ? buffers : firstBytes(buffers, allowed), position);
+      return writev.call(this, fewer(buffers), position);
     },
   });
+  Object.assign(fs, {
+    writevSync: (file: number, buffers: readonly Uint8Array[], position?: number) =>
+      writevSync(file, fewer(buffers), position),
+  });
+  syncBuiltinESMExports();
 }
 
 function firstBytes(buffers: readonly Uint8Array[], bytes: number): Uint8Array[] {
