@@ -1,6 +1,6 @@
 /**
  * `npm run test:faults [-- --only F1,F22] [--seed S] [--minutes M] [--size ci]`: the long fault suite. What it injects is in
- * the files beside it; CI runs a short seeded slice of the same code (faults.test.ts). Exit code 1 on a violation or when
+ * the files beside it; CI runs a short seeded slice of the same code (kills-and-disks.test.ts). Exit code 1 on a violation or when
  * something could not run.
  */
 import { parseArgs } from 'node:util';
