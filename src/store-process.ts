@@ -3,7 +3,7 @@
  * engine is away; what cannot be stored yet waits in the spool.
  *
  *   locks     <dataDir>/store.lock: one store at a time, or a predecessor that is still dying would send what this one asks about
- *   reads     <dataDir>/spool/<n>/, engine.json
+ *   reads     <dataDir>/spool/<n>/, engine.json, the weights of accounts.sqlite
  *   writes    <dataDir>/store.journal, and removes segments
  *   adopts    spools whose worker is gone (<n> ≥ workers): seals what was left in them
  *   messages  `ready` when it runs; takes `sealed` and `stop`; ends at once when the channel is lost, which is as
@@ -12,9 +12,10 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { placementWeights } from './accounts/store/placement-weights.ts';
 import { BackworkError, messageOf } from './base/errors.ts';
 import { faultPointsInForce } from './base/fault-points.ts';
-import { MIB } from './base/limits.ts';
+import { MIB, ORGANIZATION_WEIGHT } from './base/limits.ts';
 import { takeLock } from './base/lock-file.ts';
 import { createLog } from './base/log.ts';
 import { answerWithMetrics } from './base/metrics-process.ts';
@@ -91,6 +92,13 @@ async function run(): Promise<void> {
     clickhouse,
     embedded,
     identicalOnce: settings.identicalOnce,
+    weightOf: placementWeights({
+      dataDir,
+      defaultWeight: ORGANIZATION_WEIGHT,
+      nowMs: () => performance.now(),
+      onUnreadable: (error) =>
+        log.warn({ error }, 'the weights of organizations cannot be read: they stay as they were'),
+    }),
     spoolDirs: async () => (await spoolNumbers()).map((number) => join(spoolRoot, number)),
     files: realSpoolFiles,
     readers: {

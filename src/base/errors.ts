@@ -72,9 +72,18 @@ export class BackworkError extends Error {
   }
 }
 
-/** A refusal that clears by itself; the client is told to come back after `retryAfterMs` (1–5 s, reference H22). */
+/**
+ * A refusal that clears by itself; the client is told to come back after `retryAfterMs` (1–5 s, reference H22). It has no
+ * stack: its message says which bound was reached, and who floods a port costs the frames of every refusal otherwise.
+ */
 export function retryLater(code: ErrorCode, message: string, retryAfterMs = 1_000): BackworkError {
-  return new BackworkError(code, message, { retryable: true, retryAfterMs });
+  const frames = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return new BackworkError(code, message, { retryable: true, retryAfterMs });
+  } finally {
+    Error.stackTraceLimit = frames;
+  }
 }
 
 /** The text of whatever was thrown. */

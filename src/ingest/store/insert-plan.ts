@@ -56,8 +56,8 @@ export interface WaitingLane<B extends WaitingBatch = WaitingBatch> {
 
 /** What a placement was given. */
 export interface Share {
-  /** Twice the weight, twice the INSERTs. */
-  readonly weight: number;
+  /** Twice the weight, twice the INSERTs. May change while it sends. */
+  weight: number;
   /** CPU that its INSERTs cost the engine, estimated, divided by the weight; only differences between shares count. */
   usedMs: number;
   /** It had something to send at the last look. */

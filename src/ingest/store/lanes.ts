@@ -135,12 +135,13 @@ export class Lanes {
     return [...this.byKey.values()];
   }
 
-  /** Lanes that had a batch lately or have one now; forgets the others. */
+  /** Lanes that had a batch lately or have one now; forgets the others, and looks at the weights again. */
   liveCount(nowMs: number): number {
     for (const [key, lane] of this.byKey) {
       if (lane.empty && nowMs - lane.lastBatchAtMs > LIVE_MS) this.byKey.delete(key);
     }
     if (this.byKey.size === 0) this.shares.clear();
+    for (const [placement, share] of this.shares) share.weight = this.weightOf(placement);
     // Those of refused batches are sent at once, so nobody waits longer for their sake.
     return this.all().filter((lane) => !lane.refused).length;
   }

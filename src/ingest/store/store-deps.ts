@@ -65,7 +65,7 @@ export interface StoreDeps {
   readonly random?: () => number;
   /** A request with the same body is stored once in ten minutes, even when the earlier one's answer was sent (R4). */
   readonly identicalOnce?: boolean;
-  /** A placement's part of the INSERTs when several have something to send; 1 each without it. Read when it begins to send. */
+  /** A placement's part of the INSERTs when several have something to send; 1 each without it. Asked before every plan. */
   readonly weightOf?: (placement: string) => number;
   /** Segments whose footers are in memory at once. */
   readonly segmentsLoadedMax?: number;
