@@ -22,17 +22,19 @@ const SIZES = {
   ci: {
     bytesPerSecond: 100_000,
     bodyBytes: 100_000,
-    quietMs: 1_000,
-    noisyMs: 2_000,
-    spoolMs: 500,
+    turns: 1,
+    quietMs: 300,
+    noisyMs: 1_500,
+    spoolMs: 0,
     spoolMib: 1,
     probers: 1,
   },
   full: {
     bytesPerSecond: 400_000,
     bodyBytes: 20_000_000,
-    quietMs: 60_000,
-    noisyMs: 60_000,
+    turns: 4,
+    quietMs: 30_000,
+    noisyMs: 30_000,
     spoolMs: 10_000,
     spoolMib: 8,
     probers: 4,
@@ -40,8 +42,11 @@ const SIZES = {
 } as const;
 /** What the noise must have met, of each at least one. */
 const ANSWERS = [/^accepted/, /^retried 429/, /^retried gRPC 14/];
+const SPOOL_IS_FULL = /^retried .*wait for the telemetry store/s;
 /** Of the bodies that fill the spool. */
 const SPOOL_BODY_BYTES = 1_000_000;
+/** After noise: what it left to be stored is stored. */
+const SETTLED_MS = 5_000;
 /** How often a row is looked for: the visible time is known to this. */
 const LOOK_MS = 25;
 
@@ -69,20 +74,25 @@ async function beside(service: TestService, { size, seed, say }: FaultOptions): 
   const probes = new Probes(service, seed, sized.probers);
   probes.start();
   await delay(500);
-  probes.take();
-  const quiet = { ...(await good.measure(sized.quietMs)), visibleP99Ms: probes.take() };
-  say(`alone: p99 ${quiet.p99Ms} ms, visible after ${quiet.visibleP99Ms} ms`);
-  const loud = startNoise(noise(service, token, sized, 'noisy1'));
+  const stage = { service, token, sized, good, probes };
+  const [quiet, noisy] = [new Seen(), new Seen()];
+  const noised: NoisyResult[] = [];
   const startedMs = performance.now();
-  const noisy = { ...(await good.measure(sized.noisyMs)), visibleP99Ms: probes.take() };
-  await loud.heard(ANSWERS);
-  const noised = await loud.stop();
-  const seconds = (performance.now() - startedMs) / 1_000;
-  say(`beside noise: p99 ${noisy.p99Ms} ms, visible after ${noisy.visibleP99Ms} ms, ${JSON.stringify(noised.answers)}`);
-  violations.push(...judgeNoise(noised, sized, seconds));
+  // In turns: whatever else the machine does falls on both alike.
+  for (let turn = 1; turn <= sized.turns; turn++) {
+    if (turn > 1) await delay(SETTLED_MS);
+    await measure(stage, quiet, sized.quietMs);
+    noised.push(await makeNoise(stage, noisy, turn));
+    say(
+      `turn ${turn}: ${quiet.text()} without noise, ${noisy.text()} beside it, ${JSON.stringify(noised.at(-1)?.answers)}`,
+    );
+  }
+  const noise = sumOf(noised);
+  violations.push(...judgeNoise(noise, sized, (performance.now() - startedMs) / 1_000));
   const refusedBeside = quiet.failed + noisy.failed;
   if (refusedBeside > 0) violations.push(`${refusedBeside} requests of the neighbour were not accepted`);
-  const [ackRatio, visibleRatio] = [noisy.p99Ms / quiet.p99Ms, noisy.visibleP99Ms / quiet.visibleP99Ms];
+  const ackRatio = p99(noisy.ackMs) / p99(quiet.ackMs);
+  const visibleRatio = p99(noisy.visibleMs) / p99(quiet.visibleMs);
   if (size === 'full' && ackRatio > ACK_RATIO_MAX) violations.push(`p99 of answers grew ${ackRatio.toFixed(2)} times`);
   if (size === 'full' && visibleRatio > VISIBLE_RATIO_MAX)
     violations.push(`p99 of rows grew ${visibleRatio.toFixed(2)} times`);
@@ -90,23 +100,89 @@ async function beside(service: TestService, { size, seed, say }: FaultOptions): 
 
   const spool = await fillSpool(service, token, sized, good, violations);
   await good.stop();
-  violations.push(...(await good.judgeRows()), ...(await judgeRows(service, noised.acceptedRows + spool.acceptedRows)));
+  violations.push(...(await good.judgeRows()), ...(await judgeRows(service, noise.acceptedRows + spool.acceptedRows)));
   return {
     figures: {
-      offeredMb: Math.round(noised.offeredBytes / 1e6),
-      acceptedMb: Math.round(noised.acceptedBytes / 1e6),
-      ...noised.answers,
-      neighbourRequests: quiet.requests + noisy.requests,
+      offeredMb: Math.round(noise.offeredBytes / 1e6),
+      acceptedMb: Math.round(noise.acceptedBytes / 1e6),
+      ...noise.answers,
+      neighbourRequests: quiet.ackMs.length + noisy.ackMs.length,
       neighbourRefused: refusedBeside + spool.refusedBeside,
-      ackP99Ms: `${quiet.p99Ms} -> ${noisy.p99Ms} (${ackRatio.toFixed(2)} x)`,
-      visibleP99Ms: `${quiet.visibleP99Ms} -> ${noisy.visibleP99Ms} (${visibleRatio.toFixed(2)} x)`,
+      ...(size === 'full' && {
+        ackP99Ms: `${p99(quiet.ackMs)} -> ${p99(noisy.ackMs)} (${ackRatio.toFixed(2)} x)`,
+        visibleP99Ms: `${p99(quiet.visibleMs)} -> ${p99(noisy.visibleMs)} (${visibleRatio.toFixed(2)} x)`,
+      }),
       spoolAcceptedMb: Math.round(spool.acceptedBytes / 1e6),
     },
     violations,
   };
 }
 
-function noise(service: TestService, token: string, sized: Size, prefix: string) {
+interface Stage {
+  readonly service: TestService;
+  readonly token: string;
+  readonly sized: Size;
+  readonly good: GoodClients;
+  readonly probes: Probes;
+}
+
+/** What the neighbour saw, over all turns of one kind. */
+class Seen {
+  readonly ackMs: number[] = [];
+  readonly visibleMs: number[] = [];
+  failed = 0;
+
+  text(): string {
+    return `p99 ${p99(this.ackMs)} ms and visible after ${p99(this.visibleMs)} ms`;
+  }
+}
+
+async function measure({ good, probes }: Stage, seen: Seen, forMs: number): Promise<void> {
+  good.takeLatencies();
+  probes.take();
+  await delay(forMs);
+  const { sortedMs, failed } = good.takeLatencies();
+  seen.ackMs.push(...sortedMs);
+  seen.visibleMs.push(...probes.take());
+  seen.failed += failed;
+}
+
+async function makeNoise(stage: Stage, seen: Seen, turn: number): Promise<NoisyResult> {
+  const { service, token, sized } = stage;
+  const loud = startNoise(noiseOf(service, token, sized, `noisy${turn}`));
+  await measure(stage, seen, sized.noisyMs);
+  // Later, what the first turn was given may still be owed: no body need be accepted.
+  await loud.heard(turn === 1 ? ANSWERS : ANSWERS.slice(1));
+  return loud.stop();
+}
+
+function sumOf(results: readonly NoisyResult[]): NoisyResult {
+  const sum = {
+    offeredBytes: 0,
+    acceptedBytes: 0,
+    acceptedRows: 0,
+    answers: {} as Record<string, number>,
+    message: '',
+  };
+  for (const one of results) {
+    sum.offeredBytes += one.offeredBytes;
+    sum.acceptedBytes += one.acceptedBytes;
+    sum.acceptedRows += one.acceptedRows;
+    sum.message ||= one.message;
+    for (const [answer, count] of Object.entries(one.answers)) {
+      sum.answers[answer] = (sum.answers[answer] ?? 0) + count;
+    }
+  }
+  return sum;
+}
+
+/** In tenths of a ms. */
+function p99(valuesMs: readonly number[]): number {
+  const sorted = [...valuesMs].sort((a, b) => a - b);
+  return Math.round((sorted[Math.ceil(sorted.length * 0.99) - 1] ?? Number.NaN) * 10) / 10;
+}
+
+function noiseOf(service: TestService, token: string, sized: Size, prefix: string) {
   return {
     ports: service.ports,
     token,
@@ -146,17 +222,19 @@ async function fillSpool(
   good.takePhase();
   for (const pid of stores) process.kill(pid, 'SIGSTOP');
   let noised: NoisyResult;
+  let isShared: boolean;
   try {
-    const loud = startNoise({ ...noise(service, token, sized, 'noisy2'), bodyBytes: SPOOL_BODY_BYTES });
+    const loud = startNoise({ ...noiseOf(service, token, sized, 'noisyS'), bodyBytes: SPOOL_BODY_BYTES });
     await delay(sized.spoolMs);
-    await loud.heard([/^retried/]);
+    // The new limits, too, reach the workers only meanwhile: until then its bytes a second are what it is refused for.
+    isShared = await loud.heard([SPOOL_IS_FULL]);
     noised = await loud.stop();
   } finally {
     for (const pid of stores) process.kill(pid, 'SIGCONT');
   }
   const { failed } = good.takePhase();
   if (failed > 0) violations.push(`${failed} requests of the neighbour were not accepted while the spool filled`);
-  if (!/wait for the telemetry store/.test(noised.message)) {
+  if (!isShared) {
     violations.push(`the spool was not shared: ${JSON.stringify(noised.answers)} ${noised.message}`);
   }
   return { ...noised, refusedBeside: failed };
@@ -190,11 +268,11 @@ class Probes {
     this.#running = Promise.all(Array.from({ length: this.#probers }, (_, index) => this.#probe(index)));
   }
 
-  /** p99 since the last call, in whole ms. */
-  take(): number {
-    const sorted = this.#visibleMs.sort((a, b) => a - b);
+  /** Those found since the last call, in ms. */
+  take(): number[] {
+    const taken = this.#visibleMs;
     this.#visibleMs = [];
-    return Math.round(sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0);
+    return taken;
   }
 
   async stop(): Promise<void> {

@@ -50,14 +50,19 @@ export class GoodClients {
     await this.#running;
   }
 
-  /** What was seen since the start or the last call. */
-  takePhase(): Phase {
-    const sorted = this.#latenciesMs.sort((a, b) => a - b);
-    const at = (share: number): number => tenths(sorted[Math.ceil(sorted.length * share) - 1] ?? 0);
-    const phase = { requests: sorted.length, failed: this.#failed, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
+  /** How long each answer took since the start or the last call, ascending, and how many requests failed. */
+  takeLatencies(): { readonly sortedMs: number[]; readonly failed: number } {
+    const taken = { sortedMs: this.#latenciesMs.sort((a, b) => a - b), failed: this.#failed };
     this.#latenciesMs = [];
     this.#failed = 0;
-    return phase;
+    return taken;
+  }
+
+  /** What was seen since the start or the last call. */
+  takePhase(): Phase {
+    const { sortedMs: sorted, failed } = this.takeLatencies();
+    const at = (share: number): number => tenths(sorted[Math.ceil(sorted.length * share) - 1] ?? 0);
+    return { requests: sorted.length, failed, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
   }
 
   /** Lets a phase last, without what came before it. */

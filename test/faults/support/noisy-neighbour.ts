@@ -25,8 +25,8 @@ export async function limitOrganization(
 }
 
 export interface Noise {
-  /** Resolves when an answer of each form has come, or it was waited for long enough. */
-  heard(answers: readonly RegExp[], withinMs?: number): Promise<void>;
+  /** Resolves when an answer of each form has come: true; false when it was waited for long enough. */
+  heard(answers: readonly RegExp[], withinMs?: number): Promise<boolean>;
   /** Ends it, and tells what came of it. */
   stop(): Promise<NoisyResult>;
 }
@@ -48,6 +48,7 @@ export function startNoise(options: NoisyOptions): Noise {
       const deadline = performance.now() + withinMs;
       const isMissing = (one: RegExp): boolean => !answers.some((answer) => one.test(answer));
       while (wanted.some(isMissing) && performance.now() < deadline) await delay(20);
+      return !wanted.some(isMissing);
     },
     stop() {
       thread.postMessage('stop');

@@ -45,6 +45,14 @@ async function run(options: NoisyOptions): Promise<void> {
   };
   let stopping = false;
   let next = 0;
+  const heard = new Set<string>();
+  // The same but for its numbers is not told again.
+  const hear = (answer: string): void => {
+    const text = answer.replaceAll(/\d{4,}/g, 'n');
+    if (heard.has(text)) return;
+    heard.add(text);
+    parentPort?.postMessage({ answer });
+  };
   parentPort?.once('message', () => {
     stopping = true;
   });
@@ -57,7 +65,7 @@ async function run(options: NoisyOptions): Promise<void> {
       result.offeredBytes += body.bytes.length;
       const outcome = await sender.send(body.numbered(next++));
       const answer = `${outcome.kind} ${outcome.status}`;
-      if (result.answers[answer] === undefined) parentPort?.postMessage({ answer });
+      hear(outcome.kind === 'accepted' ? answer : `${answer} ${outcome.message}`);
       result.answers[answer] = (result.answers[answer] ?? 0) + 1;
       if (outcome.kind === 'accepted') {
         result.acceptedBytes += body.bytes.length;
