@@ -88,6 +88,7 @@ export class HttpConnections {
     if (connection.refused) return;
     const unparsed = error.code?.startsWith('HPE_') === true;
     if (unparsed && connection.exchanges.size > 0) {
+      if (!connection.broken) this.#closeGently(socket as Socket);
       connection.broken = true;
       connection.fail?.(brokenBody());
       return;
@@ -128,6 +129,14 @@ export class HttpConnections {
     const statusLine = `HTTP/1.1 ${refusal.httpStatus} ${http.STATUS_CODES[refusal.httpStatus]}\r\n`;
     socket.end(`${statusLine}${lines.join('')}\r\n${body}`);
     this.#discard(socket);
+  }
+
+  /** Node ends the connection so after the last answer that is due on it, while what cannot be parsed may still arrive. */
+  #closeGently(socket: Socket): void {
+    socket.destroySoon = () => {
+      socket.end();
+      this.#discard(socket);
+    };
   }
 
   /** Closing while the client still sends would reset the connection, and the client would never see the answer. */

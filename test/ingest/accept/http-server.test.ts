@@ -595,6 +595,25 @@ describe('broken HTTP', () => {
     expect(seen.released).toEqual([false]);
   });
 
+  test('more than the length says is thrown away until the client is done: its answer is not lost to a reset', async () => {
+    const ready = Promise.withResolvers<void>();
+    const { port, seen } = await start({ submit: () => ready.promise.then(() => ({ rejected: 0, message: '' })) });
+    const client = connect(port);
+    const errors: Error[] = [];
+    client.socket.on('error', (error) => errors.push(error));
+    client.write(httpBytes({ body: BODY }));
+    await until(() => seen.bodies.length === 1);
+    await new Promise((resolve) => client.socket.write(Buffer.alloc(65_536), resolve));
+    // The server has met it before it answers.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    ready.resolve();
+    await until(() => client.ended);
+    for (let i = 0; i < 16; i++) await new Promise((resolve) => client.socket.write(Buffer.alloc(65_536), resolve));
+    expect(await client.response()).toMatchObject({ status: 200, headers: { connection: 'close' } });
+    expect(errors).toEqual([]);
+    client.close();
+  });
+
   test('a TLS handshake is closed, and the log gives the hint', async () => {
     const { port, seen } = await start();
     const client = connect(port);
