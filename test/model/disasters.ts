@@ -29,6 +29,10 @@ const PATHS = [
   /\.segment$/,
   /\.segment$/,
   /\.segment$/,
+  /\.segment$/,
+  /\.segment$/,
+  /\.footer\.tmp$/,
+  /\.footer\.tmp$/,
   /\.footer(\.tmp)?$/,
   /\/store\.journal(\.tmp)?$/,
   /\/spool\.json/,
@@ -44,7 +48,7 @@ export function drawTrigger(random: Random): Trigger {
     return { point, path: undefined, left: random(4), disaster };
   }
   if (where < 5) {
-    const struck: Disaster = random(2) === 0 ? { kind: 'power cut' } : disaster;
+    const struck: Disaster = random(3) > 0 ? { kind: 'power cut' } : disaster;
     return { point: undefined, path: PATHS[random(PATHS.length)], left: random(12), disaster: struck };
   }
   return { point: undefined, path: undefined, left: random(random(3) === 0 ? 30 : 250), disaster };

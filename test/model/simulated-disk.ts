@@ -34,13 +34,27 @@ export interface DiskHooks {
 export interface CutCounts {
   /** A segment file whose unsynced end survived in part. */
   tornRecords: number;
-  /** A file whose unsynced end is gone. */
+  /** A file of backwork's whose unsynced end is gone, in part or as a whole. */
   lostSuffixes: number;
   /** A sector or a name that survived while one that was written before it did not. */
   reorderedWrites: number;
-  /** A footer or the journal whose unsynced end is gone in part or as a whole. */
-  cutFootersAndJournals: number;
+  /** A footer that is not what was written: shorter, or with sectors missing. */
+  cutFooters: number;
+  /** The journal, likewise. */
+  cutJournals: number;
 }
+
+export const NO_CUTS: CutCounts = {
+  tornRecords: 0,
+  lostSuffixes: 0,
+  reorderedWrites: 0,
+  cutFooters: 0,
+  cutJournals: 0,
+};
+
+const SEGMENT = /\.segment$/;
+const FOOTER = /\.footer(\.tmp)?$/;
+const JOURNAL = /\/store\.journal(\.tmp)?$/;
 
 interface Inode {
   now: Buffer;
@@ -102,7 +116,7 @@ export class SimulatedDisk {
 
   /** All processes must be dead. */
   losePower(): CutCounts {
-    const counts = { tornRecords: 0, lostSuffixes: 0, reorderedWrites: 0, cutFootersAndJournals: 0 };
+    const counts = { ...NO_CUTS };
     const stopped = new Set<string>();
     for (const { group, names } of this.changes) {
       if (stopped.has(group)) continue;
@@ -289,11 +303,7 @@ export class SimulatedDisk {
     if (dirty.size === 0 && lengths.length === 1 && !inode.lied) return;
     if (dirty.size > 0 || lengths.length > 1) {
       const survived = this.survivor(inode, now, counts);
-      if (survived.length < now.length) counts.lostSuffixes++;
-      if (!survived.equals(now)) {
-        if (/\.footer(\.tmp)?$|\/store\.journal(\.tmp)?$/.test(path)) counts.cutFootersAndJournals++;
-        if (path.endsWith('.segment') && !survived.equals(durable)) counts.tornRecords++;
-      }
+      if (!survived.equals(now)) countCut(path, survived, durable, now, counts);
       inode.durable = survived;
     }
     inode.now = Buffer.from(inode.durable);
@@ -321,6 +331,14 @@ export class SimulatedDisk {
     if (reordered) counts.reorderedWrites++;
     return survived;
   }
+}
+
+function countCut(path: string, survived: Buffer, durable: Buffer, now: Buffer, counts: CutCounts): void {
+  const [segment, footer, journal] = [SEGMENT.test(path), FOOTER.test(path), JOURNAL.test(path)];
+  if (segment && !survived.equals(durable)) counts.tornRecords++;
+  if (footer) counts.cutFooters++;
+  if (journal) counts.cutJournals++;
+  if ((segment || footer || journal) && survived.length < now.length) counts.lostSuffixes++;
 }
 
 function isBallast(bytes: Uint8Array): boolean {

@@ -21,7 +21,7 @@ import { tableSync } from '../../src/ingest/store/sync-tables.ts';
 import { type Disaster, drawFate, drawTrigger, SLOTS, type Slot, type Trigger } from './disasters.ts';
 import type { Random } from './random.ts';
 import type { Port } from './simulated-clients.ts';
-import { type CutCounts, type DiskCall, SimulatedDisk } from './simulated-disk.ts';
+import { type CutCounts, type DiskCall, NO_CUTS, SimulatedDisk } from './simulated-disk.ts';
 import { connectTo, SimulatedEngine } from './simulated-engine.ts';
 import { encodeRecords, reencode, SimulatedRows } from './simulated-rows.ts';
 import type { Owner, VirtualTime } from './virtual-time.ts';
@@ -55,7 +55,7 @@ export class SimulatedMachine {
   readonly violations: string[] = [];
   /** What happened, by name. */
   readonly counts = new Map<string, number>();
-  readonly cuts: CutCounts = { tornRecords: 0, lostSuffixes: 0, reorderedWrites: 0, cutFootersAndJournals: 0 };
+  readonly cuts: CutCounts = { ...NO_CUTS };
   engine: SimulatedEngine | undefined;
   private readonly time: VirtualTime;
   private readonly random: Random;
