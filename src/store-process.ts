@@ -24,6 +24,7 @@ import { type ClickHouse, connectClickHouse } from './engine/clickhouse.ts';
 import { decodeNames, OrganizationNames } from './ingest/metrics/organization-names.ts';
 import { StoreMetrics } from './ingest/metrics/store-metrics.ts';
 import { openQuarantine } from './ingest/quarantine/store-quarantine.ts';
+import { requireKnownJournal } from './ingest/store/journal.ts';
 import { ENGINE_RETRY, retryDelayMs } from './ingest/store/retry-delay.ts';
 import type { Store } from './ingest/store/store-deps.ts';
 import { startStore } from './ingest/store/store-loop.ts';
@@ -85,6 +86,9 @@ try {
 
 async function run(): Promise<void> {
   await takeLock(join(dataDir, 'store.lock'), LOCK_WAIT_MS);
+  const journalPath = join(dataDir, 'store.journal');
+  // Before ready, so that the start is refused: what would be accepted now could never be stored.
+  await requireKnownJournal(journalPath, realSpoolFiles);
   send({ type: 'ready' });
   const clickhouse = await connect();
   const embedded = await isEmbedded(clickhouse);
@@ -113,7 +117,7 @@ async function run(): Promise<void> {
     // Rarely needed, and the converter is the larger part of the program: loaded when it is.
     reencode: async (...given) => (await import('./ingest/convert/reconvert.ts')).reencodeBatch(...given),
     quarantine: quarantine.store,
-    journalPath: join(dataDir, 'store.journal'),
+    journalPath,
     nowMs: Date.now,
     log,
     syncTables: tableSync({ clickhouse }),

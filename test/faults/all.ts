@@ -18,6 +18,7 @@ import { f16 } from './f16-flipped-bits.ts';
 import { f17 } from './f17-forged-lengths.ts';
 import { f18 } from './f18-missing-and-foreign.ts';
 import { f19 } from './f19-unusable-spools.ts';
+import { f20 } from './f20-clock-jumps.ts';
 import { f21 } from './f21-stops.ts';
 import { f22 } from './f22-slow-senders.ts';
 import { f23 } from './f23-idle-connections.ts';
@@ -29,11 +30,13 @@ import { f28 } from './f28-huge-requests.ts';
 import { f29 } from './f29-deep-values.ts';
 import { f30 } from './f30-bad-text.ts';
 import { f31 } from './f31-odd-times.ts';
+import { f32 } from './f32-backdated.ts';
 import { f33 } from './f33-poison.ts';
 import { f34 } from './f34-malformed-http.ts';
 import { f35 } from './f35-revoked-mid-stream.ts';
 import { f36 } from './f36-accounts-away.ts';
 import { f37 } from './f37-noisy-neighbour.ts';
+import { f39 } from './f39-formats.ts';
 import { f40 } from './f40-soak.ts';
 import type { Fault } from './fault.ts';
 
@@ -57,6 +60,7 @@ export const FAULTS: readonly Fault[] = [
   f17,
   f18,
   f19,
+  f20,
   f21,
   f22,
   f23,
@@ -68,10 +72,12 @@ export const FAULTS: readonly Fault[] = [
   f29,
   f30,
   f31,
+  f32,
   f33,
   f34,
   f35,
   f36,
   f37,
+  f39,
   f40,
 ];

@@ -282,17 +282,22 @@ export class JournalState {
 
 function checkMagic(bytes: Buffer): void {
   if (bytes.subarray(0, MAGIC.length).equals(MAGIC)) return;
+  requireKnownVersion(bytes);
+  throw new BackworkError(
+    'corrupt',
+    "the store's journal does not start with its magic: it is another file, or its first bytes are damaged",
+  );
+}
+
+/** Throws `newer-format` when these first bytes of a journal are a later program's; anything else passes. */
+export function requireKnownVersion(bytes: Buffer): void {
   const start = bytes.toString('latin1', 0, MAGIC.length);
-  if (start.startsWith(MAGIC_START)) {
+  if (start.length === MAGIC.length && start.startsWith(MAGIC_START) && start !== MAGIC.toString('latin1')) {
     throw new BackworkError(
       'newer-format',
       `the store's journal has version ${start.slice(MAGIC_START.length)}; this program writes version 1`,
     );
   }
-  throw new BackworkError(
-    'corrupt',
-    "the store's journal does not start with its magic: it is another file, or its first bytes are damaged",
-  );
 }
 
 /** Where the note at `at` ends by its length; undefined when that is beyond the file or no length at all. */

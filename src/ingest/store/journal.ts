@@ -15,7 +15,15 @@ import { BackworkError, messageOf } from '../../base/errors.ts';
 import { type FaultPoints, NO_FAULT_POINTS } from '../../base/fault-points.ts';
 import type { Log } from '../../base/log.ts';
 import type { SpoolFile, SpoolFiles } from '../spool/spool-files.ts';
-import { encodeNote, type JournalContent, JournalState, type Note, readJournal } from './journal-notes.ts';
+import {
+  encodeNote,
+  JOURNAL_MAGIC,
+  type JournalContent,
+  JournalState,
+  type Note,
+  readJournal,
+  requireKnownVersion,
+} from './journal-notes.ts';
 
 /** The file is rewritten without what is over when it is this large, and twice what it was when last rewritten. */
 const REWRITE_BYTES_MIN = 1024 * 1024;
@@ -62,6 +70,12 @@ export async function openJournal(deps: JournalDeps): Promise<Journal> {
   const journal = new JournalOnDisk(deps, content?.state ?? new JournalState());
   await journal.start(content?.wholeBytes);
   return journal;
+}
+
+/** Throws `newer-format` when a later program wrote it. Changes nothing. */
+export async function requireKnownJournal(path: string, files: SpoolFiles): Promise<void> {
+  const start = await readFileIfThere(files, path, JOURNAL_MAGIC.length);
+  if (start !== undefined) requireKnownVersion(start);
 }
 
 async function readOrSetAside(
@@ -267,7 +281,11 @@ function isDiskFull(error: unknown): boolean {
 }
 
 /** The whole file, undefined when there is none. */
-async function readFileIfThere(files: SpoolFiles, path: string): Promise<Buffer | undefined> {
+async function readFileIfThere(
+  files: SpoolFiles,
+  path: string,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Promise<Buffer | undefined> {
   let file: SpoolFile;
   try {
     file = await files.open(path, 'read');
@@ -276,7 +294,7 @@ async function readFileIfThere(files: SpoolFiles, path: string): Promise<Buffer 
     throw error;
   }
   try {
-    return await file.read(0, await file.size());
+    return await file.read(0, Math.min(await file.size(), bytesMax));
   } finally {
     await file.close();
   }

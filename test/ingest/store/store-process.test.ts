@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { migrate } from '../../../src/engine/migrate.ts';
 import { leaveUnsealed, range, sealSegments } from './spool-fixture.ts';
 import { until, useStore } from './store-fixture.ts';
-import { startStoreProcess, stop } from './store-process-fixture.ts';
+import { forkStore, startStoreProcess, stop } from './store-process-fixture.ts';
 
 const it = useStore();
 
@@ -47,10 +47,10 @@ describe('the store process', () => {
     expect(await ended).toEqual([1, null]);
   });
 
-  test('says why it cannot start', async () => {
+  test('says why it cannot start, and never that it is ready', async () => {
     const { writeFile } = await import('node:fs/promises');
     await writeFile(`${it.dir}/store.journal`, 'BWSTORE9');
-    const store = await startStoreProcess(it);
+    const store = forkStore(it, {});
     const [message] = await once(store, 'message');
     expect(message).toEqual({ type: 'fatal', message: expect.stringContaining('version 9') });
     expect(await once(store, 'exit')).toEqual([1, null]);
