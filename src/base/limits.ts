@@ -46,6 +46,8 @@ export const UNSLICED_ROW_BYTES_MAX = 8 * MIB;
 /** Input bytes, and bytes of rows, between two turns of the event loop. */
 export const SLICE_BYTES = MIB / 2;
 export const SLICE_ROW_BYTES = 4 * MIB;
+/** Bytes of a block, or of a checksum, between two turns: a request beside them waits for three or four turns until its answer. */
+export const SLICE_BLOCK_BYTES = MIB / 2;
 /** Items between two turns: the smallest cost 2.7 µs each, so 6 ms. */
 export const SLICE_ITEMS = 2_048;
 

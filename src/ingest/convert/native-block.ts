@@ -5,7 +5,7 @@
  *
  * Columns of level `batch` hold no data until here: placement, retention, expiry and BatchId are the same in every row.
  */
-import { SLICE_ROW_BYTES } from '../../base/limits.ts';
+import { SLICE_BLOCK_BYTES } from '../../base/limits.ts';
 import type { ByteWriter } from '../../base/byte-writer.ts';
 import type { Column, Table } from '../../tables/column.ts';
 import type { Partition } from '../messages.ts';
@@ -13,7 +13,7 @@ import type { Builder } from './builder.ts';
 
 /**
  * Writes the block of all rows of `builder` to `out`. `batchId`: 16 hex digits. Yields between columns whenever
- * SLICE_ROW_BYTES were written: 32 MiB in one go, most of them memory touched for the first time, took 129 ms.
+ * SLICE_BLOCK_BYTES were written: 32 MiB in one go, most of them memory touched for the first time, took 129 ms.
  */
 export function* writeNativeBlock(
   out: ByteWriter,
@@ -37,7 +37,7 @@ export function* writeNativeBlock(
       buffer.writePrefix(out);
       buffer.writeData(out, rowCount, column.level === 'row' ? null : runs[column.level]);
     }
-    if (out.length - pausedAt > SLICE_ROW_BYTES) {
+    if (out.length - pausedAt > SLICE_BLOCK_BYTES) {
       pausedAt = out.length;
       yield;
     }

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { constants, crc32, createZstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
 import { freeNow } from '../../base/byte-writer.ts';
 import { BackworkError } from '../../base/errors.ts';
-import { COMPRESS_BODY_BYTES_MIN, KIB, SLICE_BYTES, SLICED_BODY_BYTES } from '../../base/limits.ts';
+import { COMPRESS_BODY_BYTES_MIN, KIB, SLICE_BLOCK_BYTES, SLICE_BYTES, SLICED_BODY_BYTES } from '../../base/limits.ts';
 import { RECORD_BODY_BYTES_MAX } from './format.ts';
 import type { RecordHead } from './record.ts';
 
@@ -26,8 +26,6 @@ export interface StoredBody {
   readonly fingerprint: Uint8Array;
 }
 
-/** CRC-32 runs at more than 1 GB/s: a slice holds the loop a few ms. */
-const CRC_SLICE_BYTES = 4_096 * KIB;
 /** 4 MiB that are copied hold the loop 2 ms. */
 const COMPRESS_CHUNK_BYTES_MAX = 4_096 * KIB;
 const FINGERPRINT_BYTES = 16;
@@ -76,9 +74,9 @@ export async function inflateBody(head: RecordHead, stored: Buffer): Promise<Buf
 /** CRC-32 of any number of bytes, without holding the event loop. */
 export async function crc32InSlices(bytes: Uint8Array): Promise<number> {
   let crc = 0;
-  for (let at = 0; at < bytes.length; at += CRC_SLICE_BYTES) {
+  for (let at = 0; at < bytes.length; at += SLICE_BLOCK_BYTES) {
     if (at > 0) await turn();
-    crc = crc32(bytes.subarray(at, at + CRC_SLICE_BYTES), crc);
+    crc = crc32(bytes.subarray(at, at + SLICE_BLOCK_BYTES), crc);
   }
   return crc;
 }
