@@ -181,7 +181,9 @@ class KillRun {
   async #step(step: KillStep): Promise<void> {
     await this.#oracle.acknowledged(this.#options.rowsBetween, this.#ready.rows);
     await delay(this.#random.int(0, 300));
-    const known = new Map((['ingest', 'store', 'engine'] as const).map((role) => [role, this.#control.ready(role)]));
+    // How many were ready, not which: in a long run process ids come again.
+    const readyOf = (role: Role): number => this.#control.ready(role).length;
+    const known = { ingest: readyOf('ingest'), store: readyOf('store'), engine: readyOf('engine') };
     const target = 'point' in step ? await this.#killAtPoint(step) : await this.#killAtAnyTime(step);
     if (target === undefined) return;
     this.#kills++;
@@ -190,11 +192,11 @@ class KillRun {
         `${this.#oracle.status.acknowledged} rows acknowledged`,
     );
     const beganMs = performance.now();
-    if ('point' in step && step.workersFirst === true) await this.#recoverWorkers(known.get('ingest') ?? []);
+    if ('point' in step && step.workersFirst === true) await this.#recoverWorkers(known.ingest);
     if (target === 'group' || target === 'supervisor') await this.#start();
     else {
       this.#ends.set(target, (this.#ends.get(target) ?? 0) + 1);
-      await this.#replaced(target, known.get(target) ?? []);
+      await this.#replaced(target, known[target]);
       this.#recoveriesMs.push(performance.now() - beganMs);
     }
     this.#nowReady();
@@ -246,21 +248,24 @@ class KillRun {
   }
 
   /** The store, which is dead, waits for its lock while the workers are killed and recover their spools. */
-  async #recoverWorkers(known: readonly number[]): Promise<void> {
+  async #recoverWorkers(known: number): Promise<void> {
     const lock = await takeLock(`${this.#dataDir}/store.lock`, PATIENCE_MS);
     for (const pid of this.#running.children('ingest')) process.kill(pid, 'SIGKILL');
     await until('new workers', () => {
-      const ready = this.#control.ready('ingest').filter((pid) => !known.includes(pid));
+      const ready = this.#control.ready('ingest').slice(known);
       return ready.length >= WORKERS || undefined;
     });
     lock.release();
   }
 
   /** Waits until a process of the kind is ready that was not before. */
-  async #replaced(role: Role, known: readonly number[]): Promise<void> {
+  async #replaced(role: Role, known: number): Promise<void> {
     await until(`a new ${role} process`, () => {
       const living = this.#running.children(role);
-      return this.#control.ready(role).find((pid) => !known.includes(pid) && living.includes(pid));
+      return this.#control
+        .ready(role)
+        .slice(known)
+        .find((pid) => living.includes(pid));
     });
   }
 
