@@ -93,7 +93,8 @@ async function run(behind: BehindProxy, { size, seed, say }: FaultOptions): Prom
 
 /** The store's own line about an INSERT (level debug). */
 function isFailedInsert(line: string): boolean {
-  if (!line.includes('"msg":"insert"')) return false;
+  // The first line that is kept, and the last one that has come, may be parts of lines.
+  if (!line.startsWith('{') || !line.endsWith('}') || !line.includes('"msg":"insert"')) return false;
   return (JSON.parse(line) as { outcome: string }).outcome !== 'stored';
 }
 
