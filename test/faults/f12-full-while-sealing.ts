@@ -84,7 +84,9 @@ async function sealWithoutRoom(service: TestService, disk: SmallDisk, { size }: 
       return waiting.length === 0;
     };
     if (!(await holds(drained, PATIENCE_MS)))
-      violations.push(`round ${round}: on a full disk ${waitingFiles(service.dataDir).length} files wait`);
+      violations.push(
+        `round ${round}: on a full disk ${waitingFiles(service.dataDir)} wait\n${service.stderr.slice(-1_500)}`,
+      );
     drainMsMax = Math.max(drainMsMax, performance.now() - startedMs);
     disk.free();
     for (const id of load.acknowledged) acknowledged.add(id);

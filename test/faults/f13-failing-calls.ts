@@ -12,6 +12,8 @@ import { holds, judgeStored, linesSince, TWO_WORKERS } from './support/spool-ser
 import { type Attached, cannotInject, type Injection, inject } from './support/strace.ts';
 
 const EXIT_MS_MAX = 1_000;
+/** The supervisor waits up to 10 s before it starts a process that ends again and again. */
+const AGAIN_MS_MAX = 15_000;
 const PATIENCE_MS = 20_000;
 /** A worker with load writes and syncs many times in this time. */
 const BUSY_WITHIN_MS = 1_500;
@@ -147,7 +149,12 @@ async function failSync(run: Run, load: Load, { child, calls }: Round): Promise<
     violations.push(`${child} goes on although ${calls} failed ${attached.count()} times`);
     return;
   }
-  if (!(await holds(() => service.children(child).length === before.filter((one) => one.name === child).length, 5_000)))
+  if (
+    !(await holds(
+      () => service.children(child).length === before.filter((one) => one.name === child).length,
+      AGAIN_MS_MAX,
+    ))
+  )
     violations.push(`${child} was not started again`);
   await delay(200);
   run.noteExit(pid);
