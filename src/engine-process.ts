@@ -17,6 +17,7 @@ import { BackworkError, messageOf } from './base/errors.ts';
 import { createLog } from './base/log.ts';
 import { answerWithMetrics } from './base/metrics-process.ts';
 import { startDoor } from './engine/http-door.ts';
+import type { BrokenPart } from './engine/part-check.ts';
 import type { ChildMessage, SupervisorMessage } from './process-messages.ts';
 
 /** process.exit hangs while a query of chDB runs, and a killed one may take its time to notice. */
@@ -37,7 +38,7 @@ setPriority(NICENESS);
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 
 try {
-  const door = await startDoor({ ...readEnvironment(process.env), log });
+  const door = await startDoor({ ...readEnvironment(process.env), log, onBrokenPart });
   let stopping = false;
   const stop = () => {
     if (stopping) return;
@@ -60,6 +61,12 @@ try {
   log.error({ error }, 'engine cannot start');
   // The message must have left before the process ends.
   send({ type: 'fatal', message }, () => process.exit(1));
+}
+
+/** Nothing more is answered by an engine that did not notice what its disk said; the supervisor starts the next one. */
+function onBrokenPart({ table, name, reason }: BrokenPart): void {
+  log.error({ table, part: name, reason }, 'a part is not whole on the disk: the engine is started again');
+  process.kill(process.pid, 'SIGKILL');
 }
 
 function readEnvironment(env: NodeJS.ProcessEnv) {

@@ -16,6 +16,7 @@
  * Constraints:
  *   - no tenant's SQL ever comes here: the engine has no users and no grants (its password is the operator's);
  *   - an INSERT whose client has gone does not begin, and one that has begun is stored as a whole or not at all;
+ *   - an INSERT is over when its parts were looked at (part-check.ts): they are on the disk with all their bytes;
  *   - what is not on the list of /running will not be applied any more;
  *   - nothing of a query is logged but its id, kind and outcome.
  *
@@ -24,14 +25,15 @@
  * progress headers. X-ClickHouse-Summary's read_rows counts the rows of the result.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackworkError } from '../base/errors.ts';
+import { MIB } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import { loadChdb } from './chdb-native.ts';
+import { type ChdbConnection, loadChdb } from './chdb-native.ts';
 import { answerCoding, answerException, commonHeaders, DoorAnswer } from './door-answer.ts';
 import { authenticate } from './door-auth.ts';
 import { answerGreeting, isGreeting } from './door-greeting.ts';
@@ -40,9 +42,11 @@ import { readDoorRequest } from './door-request.ts';
 import { engineConfigXml } from './engine-config.ts';
 import { engineException, exceptionCode } from './exception.ts';
 import { makeFifos } from './fifo.ts';
+import { type BrokenPart, PartCheck } from './part-check.ts';
 import { type HeldBytes, requestBody } from './request-body.ts';
 import { type RunningQueries, runningQueries } from './running-queries.ts';
 import { openSessionPool, type Session, type SessionPool, SLOTS_TOTAL } from './session-pool.ts';
+import type { Statement } from './sql-statement.ts';
 
 export interface DoorDeps {
   /** The engine's data directory; created when it does not exist. */
@@ -54,6 +58,8 @@ export interface DoorDeps {
   /** `max_server_memory_usage` of the engine. */
   readonly memoryMib: number;
   readonly log: Log;
+  /** A part is not on the disk as it was written: the process is to end at once, and the next start puts it right. */
+  readonly onBrokenPart: (part: BrokenPart) => void;
 }
 
 export interface Door {
@@ -66,8 +72,12 @@ export interface Door {
 const LOCK_WAIT_MS = 5_000;
 const LOCK_POLL_MS = 200;
 
+/** An INSERT that would use up the disk's last bytes is refused (243, temporary) before it writes the first one. */
+const ROOM_SQL = `SET min_free_disk_bytes_to_perform_insert = ${16 * MIB}`;
+
 interface DoorState extends DoorDeps {
   readonly pool: SessionPool;
+  readonly parts: PartCheck;
   readonly running: RunningQueries;
   readonly held: HeldBytes;
   readonly version: string;
@@ -78,11 +88,14 @@ interface DoorState extends DoorDeps {
  * `port-busy`.
  */
 export async function startDoor(deps: DoorDeps): Promise<Door> {
-  const pool = await openEngine(resolve(deps.dataDir), deps.memoryMib);
+  const { pool, connection } = await openEngine(resolve(deps.dataDir), deps.memoryMib);
+  const parts = new PartCheck({ connection, log: deps.log, onBroken: deps.onBrokenPart });
   try {
+    await parts.start();
     const state = {
       ...deps,
       pool,
+      parts,
       running: runningQueries(),
       held: { total: 0 },
       version: await engineVersion(pool),
@@ -92,19 +105,23 @@ export async function startDoor(deps: DoorDeps): Promise<Door> {
     server.requestTimeout = 0;
     server.keepAliveTimeout = 30_000;
     const port = await listen(server, deps.port);
-    return { port, close: () => closeDoor(server, pool) };
+    return { port, close: () => closeDoor(server, pool, parts) };
   } catch (error) {
+    await parts.close();
     await pool.close();
     throw error;
   }
 }
 
-async function openEngine(dataDir: string, memoryMib: number): Promise<SessionPool> {
+async function openEngine(
+  dataDir: string,
+  memoryMib: number,
+): Promise<{ pool: SessionPool; connection: ChdbConnection }> {
   const ownDir = join(dataDir, 'door');
   mkdirSync(ownDir, { recursive: true, mode: 0o700 });
   const configFile = join(ownDir, 'engine-config.xml');
   const backupDir = join(dirname(dataDir), 'backups');
-  writeFileSync(configFile, engineConfigXml({ memoryMib, backupDir }), { mode: 0o600 });
+  writeConfig(configFile, engineConfigXml({ memoryMib, backupDir }));
   const chdb = loadChdb(dataDir, configFile);
   const deadline = performance.now() + LOCK_WAIT_MS;
   for (;;) {
@@ -112,8 +129,7 @@ async function openEngine(dataDir: string, memoryMib: number): Promise<SessionPo
       // A connection for the lock first: the pipes of a predecessor that still lives are not to be removed.
       const lock = chdb.open();
       const pool = openSessionPool(chdb, makeFifos(join(ownDir, 'pipes'), SLOTS_TOTAL));
-      lock.close();
-      return pool;
+      return { pool, connection: lock };
     } catch (error) {
       if (error instanceof BackworkError) throw error;
       if (performance.now() > deadline) {
@@ -123,6 +139,12 @@ async function openEngine(dataDir: string, memoryMib: number): Promise<SessionPo
     }
     await sleep(LOCK_POLL_MS);
   }
+}
+
+/** What stands there is left: a start must not need room on a disk that is full. */
+function writeConfig(path: string, text: string): void {
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  writeFileSync(path, text, { mode: 0o600 });
 }
 
 async function engineVersion(pool: SessionPool): Promise<string> {
@@ -145,9 +167,10 @@ async function listen(server: Server, port: number): Promise<number> {
   });
 }
 
-async function closeDoor(server: Server, pool: SessionPool): Promise<void> {
+async function closeDoor(server: Server, pool: SessionPool, parts: PartCheck): Promise<void> {
   const closed = new Promise<void>((resolveClosed) => server.close(() => resolveClosed()));
   await pool.close();
+  await parts.close();
   server.closeAllConnections();
   await closed;
 }
@@ -198,9 +221,10 @@ async function answerQuery(
     const work = isGreeting(read)
       ? () => answerGreeting(answer, greeting)
       : (session: Session) => runQuery(session, query);
-    const job = { lane: laneOf(read.statement), signal: abort.signal, prelude: read.prelude, work };
+    const prelude = read.statement.kind === 'insert' ? [ROOM_SQL, ...read.prelude] : read.prelude;
+    const job = { lane: laneOf(read.statement), signal: abort.signal, prelude, work };
     try {
-      const summary = await state.pool.run(job);
+      const summary = await state.pool.run(job).finally(() => partsOf(state, read.statement.kind));
       entry.done();
       await answer.end(summary, abort.signal);
     } catch (error) {
@@ -215,6 +239,11 @@ async function answerQuery(
     // What the client still sends of a refused request is read away, or its connection is of no use.
     request.resume();
   }
+}
+
+/** Whatever an INSERT's outcome is, and whether or not somebody waits for it: blocks of it may be stored. */
+async function partsOf({ parts }: DoorState, kind: Statement['kind']): Promise<void> {
+  if (kind === 'insert' || kind === 'insert-select') await parts.check();
 }
 
 function answerRunning(state: DoorState, response: ServerResponse, queryId: string): void {

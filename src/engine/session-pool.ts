@@ -9,7 +9,7 @@
  * A query gets a connection of its own, opened for it and closed after it (1.2 ms together): settings and parameters
  * that were SET cannot leak into the next query, nor can what an error leaves behind. One more connection stays open,
  * because the engine shuts down with its last one; it also carries the KILLs. Each slot has a thread of libuv's pool
- * while it runs (14 and one for KILL, of 32) and a pipe.
+ * while it runs (14, one for KILL and one for the look at parts, of 32) and a pipe.
  *
  * chDB knows no query ids. A query is found by the tag in its `log_comment`, killed ASYNC (SYNC hangs), and may take
  * notice at the next block only; so its slot is free when the engine says so, not when the client has gone.

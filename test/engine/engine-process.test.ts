@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { notWhole } from '../../src/engine/part-check.ts';
 import { answerOf, begin, run, until } from '../contract/http-request.ts';
 import { ended, firstMessage, forkEngine, type RunningEngine, startEngine } from './engine-fixture.ts';
 
@@ -53,6 +55,64 @@ describe('the engine process', () => {
     await answer;
     const second = await start(dir);
     expect(await run(second, 'SELECT n FROM kept')).toBe('7\n');
+  });
+
+  it('ends when files of a merged part are short, and has every row again after its next start', async () => {
+    const dir = newDir();
+    const first = await start(dir);
+    await run(
+      first,
+      'CREATE TABLE merged (n UInt64, s LowCardinality(String), INDEX i n TYPE minmax) ENGINE = MergeTree ORDER BY n SETTINGS old_parts_lifetime = 600',
+    );
+    await run(first, 'INSERT INTO merged SELECT number, toString(number % 7) FROM numbers(1000)');
+    await run(first, 'INSERT INTO merged SELECT number, toString(number % 7) FROM numbers(1000, 1000)');
+    // Until the truncation comes before the look of each 5 s at new parts.
+    for (let killed = false; !killed; ) {
+      await run(first, 'OPTIMIZE TABLE merged FINAL SETTINGS optimize_skip_merged_partitions = 0');
+      const path = (await run(first, "SELECT path FROM system.parts WHERE active AND table = 'merged'")).trim();
+      truncateSync(join(path, 'data.bin'), 100);
+      killed = (await Promise.race([ended(first.child), delay(6_000, 'lives')])) === 'SIGKILL';
+    }
+    const second = await start(dir);
+    expect(await run(second, 'SELECT count(), sum(n), uniqExact(s) FROM merged')).toBe('2000\t1999000\t7\n');
+  });
+
+  it('counts the files of every kind of part as the engine does', async () => {
+    const engine = await start();
+    const columns =
+      'n UInt64, s LowCardinality(String), m Map(String, String), d Date, INDEX b s TYPE bloom_filter, INDEX i n TYPE minmax';
+    for (const [table, settings] of Object.entries({
+      compact: 'min_bytes_for_wide_part = 1000000000',
+      wide: 'min_bytes_for_wide_part = 0',
+    })) {
+      await run(
+        engine,
+        `CREATE TABLE ${table} (${columns}) ENGINE = MergeTree PARTITION BY d ORDER BY n TTL d + INTERVAL 30 DAY SETTINGS ${settings}`,
+      );
+      await run(
+        engine,
+        `INSERT INTO ${table} SELECT number, toString(number % 7), map('k', toString(number)), today() FROM numbers(20000)`,
+      );
+      await run(
+        engine,
+        `INSERT INTO ${table} SELECT number, toString(number % 7), map('k', toString(number)), today() FROM numbers(20000)`,
+      );
+      await run(engine, `OPTIMIZE TABLE ${table} FINAL`);
+    }
+    const rows = await run(
+      engine,
+      "SELECT path, bytes_on_disk AS bytes, part_type AS type FROM system.parts WHERE table IN ('compact', 'wide') FORMAT JSONEachRow",
+    );
+    const parts = rows
+      .trim()
+      .split('\n')
+      .map((row) => JSON.parse(row) as { path: string; bytes: number; type: string });
+    expect(new Set(parts.map(({ type }) => type))).toEqual(new Set(['Compact', 'Wide']));
+    expect(parts.length).toBeGreaterThanOrEqual(6);
+    expect(parts.map(notWhole)).toEqual(parts.map(() => undefined));
+    const { path, bytes } = parts[0]!;
+    truncateSync(join(path, 'columns.txt'));
+    expect(notWhole({ path, bytes })).toBe('columns.txt is empty');
   });
 
   it('waits for a predecessor that is still dying', async () => {

@@ -1,7 +1,8 @@
 /**
  * F11: disks that fill up, and have room again. The spool's volume full to the last byte in the middle of writes, and full
  * up to the low-water mark because the store does not drain; then the engine's volume. Refusals are retryable, nothing
- * that was acknowledged is lost, no process ends, and the service accepts and stores again by itself.
+ * that was acknowledged is lost, and the service accepts and stores again by itself. No process ends but an engine that has
+ * found a part of its own not whole: a start is what puts that right.
  */
 import { join } from 'node:path';
 import { MIB } from '../../src/base/limits.ts';
@@ -19,6 +20,7 @@ const ENGINE_MIB = 96;
 const AGAIN_MS_MAX = 5_000;
 /** Logged with ClickHouse's code. */
 const FAILED_INSERT = 'batches wait';
+const NOT_WHOLE = 'a part is not whole on the disk';
 const PATIENCE_MS = 20_000;
 
 export const f11: Fault = {
@@ -95,6 +97,7 @@ async function fillAndFree(service: TestService, disks: Disks, { size }: FaultOp
   const clients = ['grpc', 'http', 'grpc', 'http'] as const;
   const load = new Load({ grpcPort, httpPort, token: service.token, clients, rowsPerRequest: 50, signals: SIGNALS });
   const before = processes(service);
+  const engineBefore = service.children('engine');
   const siege = new Siege(service, load);
   load.start();
   try {
@@ -110,7 +113,9 @@ async function fillAndFree(service: TestService, disks: Disks, { size }: FaultOp
   }
   const { figures, violations } = await judgeStored(service, load);
   violations.push(...siege.violations);
-  const ended = before.filter((pid) => !processes(service).includes(pid));
+  const brokenParts = linesWith(service, NOT_WHOLE).length;
+  const mayEnd = brokenParts > 0 ? engineBefore : [];
+  const ended = before.filter((pid) => !processes(service).includes(pid) && !mayEnd.includes(pid));
   if (ended.length > 0) violations.push(`${ended.length} processes ended: ${restarts(service).join('\n')}`);
   const againMsMax = Math.round(Math.max(...siege.againMs));
   if (size === 'full' && againMsMax > AGAIN_MS_MAX) violations.push(`accepted again only after ${againMsMax} ms`);
@@ -123,6 +128,7 @@ async function fillAndFree(service: TestService, disks: Disks, { size }: FaultOp
       writesRefused,
       storeCodes: [...new Set(codes)].join(),
       againMsMax,
+      brokenParts,
       processesEnded: ended.length,
     },
     violations,

@@ -15,6 +15,8 @@ const DAYS = 400;
 const SIZES = { ci: { organizations: 3, requests: 1 }, full: { organizations: 50, requests: 10 } };
 /** From 300 parts in a partition on ClickHouse would slow INSERTs down in our tables; 252 is what it then says. */
 const PARTS_MAX = 300;
+/** Logs, traces and the view on their trace ids, gauges: a partition in each. */
+const TABLES_OF_AN_ORGANIZATION = 4;
 const PATIENCE_MS = 120_000;
 const LOOK_MS = 250;
 const NS_PER_DAY = 86_400_000_000_000n;
@@ -42,7 +44,13 @@ async function run(service: TestService, { size, say }: FaultOptions): Promise<F
   // The same items, all of now: what they open is the measure.
   await send(service, tokens, 1, () => 0, violations);
   await stored(service, tokens.length * DAYS * SIGNALS.length, violations);
-  const fresh = await partitions(service);
+  // A table's view has its rows a moment after the table.
+  let fresh = 0;
+  const opened = async () => {
+    fresh = await partitions(service);
+    return fresh >= tokens.length * TABLES_OF_AN_ORGANIZATION;
+  };
+  await holds(opened, PATIENCE_MS);
   say(`times of today: ${fresh} partitions`);
   const watch = watchParts(service);
   await send(service, tokens, requests, (item) => item, violations);

@@ -5,7 +5,8 @@
  * Promise: when `write` has resolved, the notes are on the disk. A torn tail is cut when the file is opened; a damaged
  * note in the middle is skipped. Losing notes loses no row and doubles none: rows are told apart by their BatchIds.
  *
- * Disk full: a file of zeros stands beside the journal and is given up for it, once; when even that is used up, `write`
+ * Disk full: a file of zeros stands beside the journal and is given up for it, a piece at a time, because somebody else may
+ * take what is given up before the journal has used it; when all of it is used up, `write`
  * throws `store-temporary` and nothing was noted. A failed sync is final (R9): every later `write` throws the same.
  */
 import { randomBytes } from 'node:crypto';
@@ -29,10 +30,11 @@ import {
 const REWRITE_BYTES_MIN = 1024 * 1024;
 const REWRITE_GROWTH = 2;
 const FULL_RETRY_MS = 200;
-/** Without ballast, room for it is looked for again after so many appends. */
-const BALLAST_RETRY_APPENDS = 64;
 /** Room for the keys of the largest segment and some thousand notes: removing a segment frees more than its notes take. */
 const BALLAST_BYTES = 4 * 1024 * 1024;
+const BALLAST_PIECE_BYTES = 256 * 1024;
+/** Each append looks whether what was given up can be set aside again: so much must be free, that footers keep theirs. */
+const BALLAST_ROOM_BYTES = 2 * BALLAST_BYTES;
 
 export interface Journal {
   /** What the notes mean that were written so far. */
@@ -104,8 +106,7 @@ class JournalOnDisk implements Journal {
   private file: SpoolFile | undefined;
   private sizeBytes = 0;
   private rewrittenBytes = 0;
-  private ballast = false;
-  private appendsWithoutBallast = 0;
+  private ballastBytes = 0;
   private noteLossLogged = false;
   private failure: unknown;
   /** Appends run one after another; this is the last of them, and never rejects. */
@@ -125,6 +126,7 @@ class JournalOnDisk implements Journal {
       if (attempt === 0) {
         this.log.warn({ path: this.path }, 'the disk is full: waiting for room for the journal');
         await this.files.remove(this.ballastPath);
+        this.ballastBytes = 0;
       } else await sleep(FULL_RETRY_MS);
     }
     await this.restoreBallast();
@@ -193,21 +195,17 @@ class JournalOnDisk implements Journal {
     }
     this.sizeBytes += bytes.length;
     for (const note of notes) this.state.apply(note);
-    if (!this.ballast && ++this.appendsWithoutBallast % BALLAST_RETRY_APPENDS === 0) await this.restoreBallast();
+    if (this.ballastBytes < BALLAST_BYTES && (await this.hasRoomForBallast())) await this.restoreBallast();
     if (this.sizeBytes > Math.max(REWRITE_BYTES_MIN, REWRITE_GROWTH * this.rewrittenBytes)) await this.rewriteIfRoom();
   }
 
   private async appendBytes(file: SpoolFile, bytes: Buffer): Promise<void> {
-    try {
-      await writeWhole(file, bytes, this.sizeBytes);
-    } catch (error) {
-      await this.cutBack(file);
-      if (!isDiskFull(error) || !(await this.dropBallast())) throw this.noRoom(bytes, error);
+    for (;;) {
       try {
-        await writeWhole(file, bytes, this.sizeBytes);
-      } catch (again) {
+        return await writeWhole(file, bytes, this.sizeBytes);
+      } catch (error) {
         await this.cutBack(file);
-        throw this.noRoom(bytes, again);
+        if (!isDiskFull(error) || !(await this.giveUpBallast(bytes.length))) throw this.noRoom(bytes, error);
       }
     }
   }
@@ -253,25 +251,40 @@ class JournalOnDisk implements Journal {
     return `${this.path}.ballast`;
   }
 
+  private async hasRoomForBallast(): Promise<boolean> {
+    const free = await this.files.freeBytes(dirname(this.path)).catch(() => 0);
+    return free >= BALLAST_ROOM_BYTES;
+  }
+
   private async restoreBallast(): Promise<void> {
-    if (this.ballast) return;
     try {
       const there = await readFileIfThere(this.files, this.ballastPath);
       if (there?.length !== BALLAST_BYTES) await replaceFile(this.files, this.ballastPath, Buffer.alloc(BALLAST_BYTES));
-      this.ballast = true;
+      this.ballastBytes = BALLAST_BYTES;
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       this.log.warn({ path: this.ballastPath, reason: messageOf(error) }, 'no room to set aside for the journal');
     }
   }
 
-  /** False when there is none left. */
-  private async dropBallast(): Promise<boolean> {
-    if (!this.ballast) return false;
-    this.ballast = false;
-    await this.files.remove(this.ballastPath);
-    this.log.warn({ path: this.ballastPath }, 'the disk is full: gave up the room set aside for the journal');
+  /** Frees room for so many bytes at least. False when there is none left. */
+  private async giveUpBallast(bytes: number): Promise<boolean> {
+    if (this.ballastBytes === 0) return false;
+    if (this.ballastBytes === BALLAST_BYTES)
+      this.log.warn({ path: this.ballastPath }, 'the disk is full: gave up the room set aside for the journal');
+    this.ballastBytes = Math.max(0, this.ballastBytes - Math.max(BALLAST_PIECE_BYTES, 2 * bytes));
+    if (this.ballastBytes === 0) await this.files.remove(this.ballastPath);
+    else await this.cutBallast();
     return true;
+  }
+
+  private async cutBallast(): Promise<void> {
+    const file = await this.files.open(this.ballastPath, 'write');
+    try {
+      await file.truncate(this.ballastBytes);
+    } finally {
+      await file.close();
+    }
   }
 }
 

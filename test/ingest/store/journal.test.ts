@@ -224,6 +224,23 @@ describe('a disk that fails', () => {
     await after.journal.close();
   });
 
+  test('full: room that somebody else takes as soon as it is given up is not all there is', async () => {
+    const disk = failingDisk();
+    const { journal, log } = await open({ files: disk.files });
+    disk.fullAfterBytes = 0;
+    disk.roomWhenCut = [0, 0, 0, 1_000];
+    await journal.write([{ kind: 'run', run: 'r1' }]);
+    expect((await stat(`${path}.ballast`)).size).toBe(4 * 1024 * 1024 - 4 * BALLAST_PIECE_BYTES);
+    disk.fullAfterBytes = Number.POSITIVE_INFINITY;
+    await journal.write([{ kind: 'run', run: 'r2' }]);
+    expect((await stat(`${path}.ballast`)).size).toBe(4 * 1024 * 1024);
+    expect(log.messages('warn')).toEqual(['the disk is full: gave up the room set aside for the journal']);
+    await journal.close();
+    const after = await open();
+    expect(meaning(after).runs).toEqual(['r1', 'r2']);
+    await after.journal.close();
+  });
+
   test('a start on a full disk goes on with the file that is there', async () => {
     await writeFile(path, Buffer.concat([JOURNAL_MAGIC, encodeNote(NOTES[0]!), Buffer.from('torn')]));
     const disk = failingDisk();
@@ -251,10 +268,15 @@ describe('a disk that fails', () => {
 });
 
 /** The real disk, with so much room and so many failing syncs. */
+/** Of the room set aside, given up at once. */
+const BALLAST_PIECE_BYTES = 256 * 1024;
+
 function failingDisk() {
   const disk = {
     fullAfterBytes: Number.POSITIVE_INFINITY,
     roomWhenRemoved: 0,
+    /** After each piece of the room set aside; what is not here somebody else has taken. */
+    roomWhenCut: [] as number[],
     failSyncs: 0,
     files: {
       ...realSpoolFiles,
@@ -264,13 +286,18 @@ function failingDisk() {
         await realSpoolFiles.remove(name);
         disk.fullAfterBytes += disk.roomWhenRemoved;
       },
+      freeBytes: async (): Promise<number> => disk.fullAfterBytes,
     } satisfies SpoolFiles,
   };
   function failing(file: SpoolFile): SpoolFile {
     return {
       read: (position, length) => file.read(position, length),
       size: () => file.size(),
-      truncate: (bytes) => file.truncate(bytes),
+      truncate: async (bytes) => {
+        const before = await file.size();
+        await file.truncate(bytes);
+        if (before - bytes >= BALLAST_PIECE_BYTES) disk.fullAfterBytes += disk.roomWhenCut.shift() ?? 0;
+      },
       close: () => file.close(),
       // A short write first, as disks do, then the refusal.
       write: async (buffers, position) => {
