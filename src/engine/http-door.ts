@@ -91,7 +91,7 @@ export async function startDoor(deps: DoorDeps): Promise<Door> {
   const { pool, connection } = await openEngine(resolve(deps.dataDir), deps.memoryMib);
   const parts = new PartCheck({ connection, log: deps.log, onBroken: deps.onBrokenPart });
   try {
-    await parts.start();
+    parts.start();
     const state = {
       ...deps,
       pool,

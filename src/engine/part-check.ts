@@ -42,6 +42,7 @@ const LOOK_EVERY_MS = 5_000;
 /** A list that cannot be had (memory) is asked for again; after 10 s nothing is known, and a start is the way to know. */
 const LIST_ATTEMPTS_MAX = 50;
 const LIST_RETRY_MS = 200;
+const LOOKS_AT_ONCE = 64;
 /** What a start moved aside is kept so long for its operator; then it is gone, as everything that expires. */
 const KEEP_DETACHED_SQL = 'INTERVAL 1 DAY';
 const DROP_EVERY_MS = 3_600_000;
@@ -69,9 +70,11 @@ WHERE active AND database != 'system'`;
 
 export class PartCheck {
   readonly #deps: PartCheckDeps;
-  /** Paths of the active parts that were looked at, or that the engine looked at when it loaded them. */
+  /** Paths of the active parts that were looked at. */
   #known: ReadonlySet<string> = new Set();
-  #running: Promise<void> = Promise.resolve();
+  /** A connection runs one query at a time: this is the end of all that was asked of it so far, and never rejects. */
+  #tail: Promise<void> = Promise.resolve();
+  /** A look that has not begun yet. */
   #next: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #dropDueMs = 0;
@@ -81,12 +84,13 @@ export class PartCheck {
     this.#deps = deps;
   }
 
-  /** Takes the parts that are there as whole, for they have just been loaded, and looks at new ones from now on. */
-  async start(): Promise<void> {
-    this.#known = new Set((await this.#list()).map(({ path }) => path));
-    await this.#tellDetached();
+  /** Looks at all parts that are there, and at new ones from now on. */
+  start(): void {
+    const look = () => void this.check().catch(() => undefined);
+    look();
+    void this.#inTurn(() => this.#tellDetached()).catch((error: unknown) => this.#cannot('be listed', error));
     this.#timer = setInterval(() => {
-      void this.check().catch(() => undefined);
+      look();
       if (performance.now() >= this.#dropDueMs) this.#dropDetached();
     }, LOOK_EVERY_MS);
     this.#timer.unref();
@@ -97,11 +101,9 @@ export class PartCheck {
    * are whole. Throws `store-unknown-outcome` when one is not, after `onBroken` was called.
    */
   check(): Promise<void> {
-    this.#next ??= this.#running.then(() => {
+    this.#next ??= this.#inTurn(() => {
       this.#next = undefined;
-      const run = this.#look();
-      this.#running = run.catch(() => undefined);
-      return run;
+      return this.#look();
     });
     return this.#next;
   }
@@ -110,17 +112,28 @@ export class PartCheck {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
-    await this.#next?.catch(() => undefined);
-    await this.#running;
+    await this.#tail;
     this.#deps.connection.close();
   }
 
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#tail.then(() => {
+      if (this.#closed) throw new BackworkError('shutting-down', 'the engine is being stopped');
+      return work();
+    });
+    this.#tail = done.catch(() => undefined);
+    return done;
+  }
+
   async #look(): Promise<void> {
-    if (this.#closed) throw new BackworkError('shutting-down', 'the engine is being stopped');
     const known = new Set<string>();
+    let looks = 0;
     for (const part of await this.#list()) {
-      if (!this.#known.has(part.path)) await this.#require(part);
       known.add(part.path);
+      if (this.#known.has(part.path)) continue;
+      await this.#require(part);
+      // After a start there are thousands, and what the supervisor asks must be answered meanwhile.
+      if (++looks % LOOKS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     this.#known = known;
   }
@@ -182,16 +195,19 @@ export class PartCheck {
     this.#dropDueMs = performance.now() + DROP_EVERY_MS;
     const sql = `SELECT database, table, name FROM system.detached_parts
 WHERE reason LIKE 'broken%' AND modification_time < now() - ${KEEP_DETACHED_SQL}`;
-    const work = this.#running.then(async () => {
+    const work = this.#inTurn(async () => {
       for (const { database, table, name } of parseRows<Part>(await this.#query(sql))) {
         const drop = `ALTER TABLE ${quoteName(database)}.${quoteName(table)} DROP DETACHED PART ${quote(name)} SETTINGS allow_drop_detached = 1`;
         await this.#query(drop);
         this.#deps.log.info({ table, part: name }, 'dropped a part that was not whole');
       }
     });
-    this.#running = work.catch((error: unknown) => {
-      this.#deps.log.warn({ reason: messageOf(error) }, 'parts that are not whole cannot be dropped');
-    });
+    void work.catch((error: unknown) => this.#cannot('be dropped', error));
+  }
+
+  #cannot(what: string, error: unknown): void {
+    if (!this.#closed)
+      this.#deps.log.warn({ reason: messageOf(error) }, `parts that are not whole and stand aside cannot ${what}`);
   }
 }
 
