@@ -12,6 +12,7 @@
  * has. Promise (reliability reference, 1.5): p99 of the acknowledgement ≤ 3 × p99 of the probe in the same run + 5 ms.
  */
 import { join } from 'node:path';
+import { storeBody } from '../src/ingest/spool/body.ts';
 import { corpusText } from './convert.bench.ts';
 import { makeCorpus } from './corpus.ts';
 import { startLiveService } from './live-service.ts';
@@ -115,7 +116,7 @@ async function measure(
   rate: number,
   synced: boolean,
 ): Promise<Round> {
-  const { itemsPerRequest, seconds, connections } = options;
+  const { itemsPerRequest, seconds } = options;
   const agent = synced ? {} : { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import ${AGENT}` };
   const service = await startLiveService(agent);
   try {
@@ -125,8 +126,8 @@ async function measure(
     const load = { senders, inFlight, bodies, itemsPerRequest, itemsPerSecond: rate };
     const warmUp = await runLoad({ ...load, seconds: WARM_UP_SECONDS, firstRequestId: 0 });
     const before = cpuOf(service.processes);
-    const bytes = Math.round((bodies[0]?.bytes.length ?? 65_536) / connections);
-    const probe = startSyncProbeIn(service.dataDir, bytes);
+    // At this load a commit has one request, and its body makes nearly all of the record.
+    const probe = startSyncProbeIn(service.dataDir, storeBody(bodies[0]!.bytes).bytes.length);
     const measured = await runLoad({ ...load, seconds, firstRequestId: warmUp.nextRequestId });
     const probed = await (await probe).stop();
     for (const sender of senders) sender.close();
