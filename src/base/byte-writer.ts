@@ -1,3 +1,8 @@
+/** Scratch of `uint64s`: the upper words stay 0. */
+const WORDS_AT_ONCE = 8_192;
+const words = new Uint32Array(2 * WORDS_AT_ONCE);
+const wordBytes = new Uint8Array(words.buffer);
+
 /**
  * A growable run of bytes. The one buffer type that strings, dictionaries, JSON text and blocks are written into.
  * `bytes` may be replaced by any call that reserves: do not hold it across one.
@@ -73,9 +78,12 @@ export class ByteWriter {
 
   /** The first `count` of these as 64-bit little-endian integers: the offsets of an Array or a Map. */
   uint64s(values: Uint32Array, count: number): void {
-    const words = new Uint32Array(2 * count);
-    for (let i = 0; i < count; i++) words[2 * i] = values[i]!;
-    this.append(new Uint8Array(words.buffer));
+    this.reserve(8 * count);
+    for (let from = 0; from < count; from += WORDS_AT_ONCE) {
+      const to = Math.min(count, from + WORDS_AT_ONCE);
+      for (let i = from; i < to; i++) words[2 * (i - from)] = values[i]!;
+      this.append(wordBytes.subarray(0, 8 * (to - from)));
+    }
   }
 
   /** `count` bytes of 0. */

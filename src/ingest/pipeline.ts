@@ -13,6 +13,7 @@
  *
  * Converting and appending happen without an await in between, so a record and its rows always belong to the same segment.
  */
+import { freeNow } from '../base/byte-writer.ts';
 import { BackworkError, retryLater } from '../base/errors.ts';
 import { type FaultPoints, NO_FAULT_POINTS } from '../base/fault-points.ts';
 import { BODY_BYTES_UNKNOWN, ERROR_MESSAGE_BYTES_MAX, SLICED_BODY_BYTES } from '../base/limits.ts';
@@ -239,7 +240,11 @@ class AdmittedRequest implements Admission {
     const result = convertNow(this.#converters, signal, protobuf, origin, spool.rows);
     if (result === undefined) return this.#makeLargeDurable(protobuf, 'protobuf', bytesReceived, read);
     if (result.accepted + result.rejected + read.rejected > 0) {
-      await this.#append(origin, result, read.rejected, storeBody(protobuf), bytesReceived);
+      const stored = storeBody(protobuf);
+      // Its rows and its compressed form are copies.
+      if (stored.codec !== 'none') freeNow(protobuf);
+      if (body !== protobuf) freeNow(body);
+      await this.#append(origin, result, read.rejected, stored, bytesReceived);
     }
     return { result, read };
   }

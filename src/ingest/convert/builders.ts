@@ -157,7 +157,9 @@ export class BuilderSet implements SegmentRows {
   *encodeInSteps(newBatchId: () => string): Generator<EncodedBatch | undefined, void, void> {
     assert(!this.#encoded, 'a segment is encoded once');
     this.#encoded = true;
-    const out = this.#pool.takeBlock();
+    let blockBytes = 0;
+    for (const builder of this.#builders) blockBytes = Math.max(blockBytes, builder.blockBytes);
+    const out = this.#pool.takeBlock(blockBytes);
     for (const builder of this.#builders) {
       if (builder.rowCount > 0) yield* encodeBuilderInSteps(out, builder, newBatchId());
       this.#pool.give(builder);

@@ -32,7 +32,7 @@ export interface ColumnBuffer {
 
 const ROWS_INITIAL = 64;
 /** Columns that grew beyond this give their memory back when they are cleared. */
-const KEPT_BYTES_MAX = 4 * 1024 * 1024;
+const KEPT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** 1-, 4- and 8-byte values. 8-byte values are two 32-bit words: no bigint is made. */
 export class FixedColumn implements ColumnBuffer {

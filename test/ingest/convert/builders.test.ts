@@ -169,6 +169,38 @@ describe('the memory of builders', () => {
   });
 });
 
+describe('the memory of a block', () => {
+  const MIB = 1024 * 1024;
+
+  it('is used again for one that fits, and given back when a block is larger or the load has become less', () => {
+    const builders = new BuilderPool(64 * MIB);
+    const first = builders.takeBlock(10 * MIB);
+    builders.giveBlock(first);
+    for (const bytes of [10 * MIB, 11 * MIB, 4 * MIB]) {
+      const again = builders.takeBlock(bytes);
+      expect(again === first, `${bytes}`).toBe(true);
+      builders.giveBlock(again);
+    }
+    for (const bytes of [20 * MIB, 2 * MIB]) {
+      const before = builders.takeBlock(bytes === 20 * MIB ? 10 * MIB : 20 * MIB);
+      builders.giveBlock(before);
+      const other = builders.takeBlock(bytes);
+      expect(other.bytes.length, `${bytes}`).toBeGreaterThanOrEqual(bytes);
+      expect(other.bytes.length, `${bytes}`).toBeLessThan(1.3 * bytes);
+      expect(before.bytes.length, `${bytes}`).toBe(0);
+      builders.giveBlock(other);
+    }
+  });
+
+  it('is one at a time, and not kept beyond the bound of the pool', () => {
+    const builders = new BuilderPool(MIB);
+    const one = builders.takeBlock(MIB);
+    expect(builders.takeBlock(MIB) === one).toBe(false);
+    builders.giveBlock(one);
+    expect(one.bytes.length).toBe(0);
+  });
+});
+
 describe('a large request in parts', () => {
   it('holds no more than a batch of rows at a time, and all rows come out', async () => {
     const large = encodeRecords(
