@@ -7,7 +7,6 @@ import { type ColumnBuffer, FixedColumn, type Runs } from './column-buffers.ts';
 import type { Dictionary } from './dictionary.ts';
 
 const ROWS_INITIAL = 64;
-const KEPT_ROWS_MAX = 128 * 1024;
 
 /** How many elements there are up to and including each row; one for all arrays of a Nested column. */
 export class ArrayOffsets {
@@ -44,9 +43,9 @@ export class ArrayOffsets {
     this.#total = count === 0 ? 0 : this.#ends[count - 1]!;
   }
 
-  clear(): void {
+  clear(keptBytesMax: number): void {
     this.restore(0);
-    if (this.#ends.length > KEPT_ROWS_MAX) this.#ends = new Uint32Array(ROWS_INITIAL);
+    if (4 * this.#ends.length > keptBytesMax) this.#ends = new Uint32Array(ROWS_INITIAL);
   }
 }
 
@@ -92,9 +91,9 @@ export class ArrayColumn implements ColumnBuffer {
     return this.inner.restore(marks, at + 1);
   }
 
-  clear(): void {
-    this.offsets.clear();
-    this.inner.clear();
+  clear(keptBytesMax: number): void {
+    this.offsets.clear(keptBytesMax);
+    this.inner.clear(keptBytesMax);
   }
 }
 
@@ -137,8 +136,8 @@ export class NullableFixed8Column implements ColumnBuffer {
     return this.#values.restore(marks, this.#nulls.restore(marks, at));
   }
 
-  clear(): void {
-    this.#nulls.clear();
-    this.#values.clear();
+  clear(keptBytesMax: number): void {
+    this.#nulls.clear(keptBytesMax);
+    this.#values.clear(keptBytesMax);
   }
 }

@@ -17,6 +17,8 @@ const BLOCK_USED_MIN = 0.25;
 /** Names and types of the columns. */
 const BLOCK_HEAD_BYTES = 8 * KIB;
 const KEPT_BYTES_MAX = 64 * MIB;
+/** Of each column, as long as the builder fits with it: else the large columns are made anew, and the many small ones kept. */
+const COLUMN_BYTES_KEPT = [16 * MIB, 4 * MIB, 512 * KIB];
 
 interface Kept {
   readonly builder: Builder<never>;
@@ -52,8 +54,12 @@ export class BuilderPool {
       this.#free.set(builder.table, free);
     }
     if (free.length >= BUILDERS_PER_TABLE_MAX) return;
-    builder.clear();
-    const bytes = builder.capacityBytes;
+    let bytes = 0;
+    for (const columnBytes of COLUMN_BYTES_KEPT) {
+      builder.clear(columnBytes);
+      bytes = builder.capacityBytes;
+      if (this.#bytes + bytes <= this.#bytesMax) break;
+    }
     if (this.#bytes + bytes > this.#bytesMax) return;
     this.#bytes += bytes;
     free.push({ builder: builder as unknown as Builder<never>, bytes });

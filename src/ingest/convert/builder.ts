@@ -96,13 +96,13 @@ export class Builder<Columns = unknown> {
   }
 
   /** Its rows are encoded: lets go of them. Where it ended, and that it did, stays known. */
-  forgetRows(): void {
+  forgetRows(keptBytesMax = 0): void {
     for (const level of RUN_LEVELS) this.#runStarts[level].length = 0;
-    for (const buffer of this.buffers) buffer?.clear();
+    for (const buffer of this.buffers) buffer?.clear(keptBytesMax);
   }
 
-  /** Empties it for rows of another segment. */
-  clear(): void {
+  /** Empties it for rows of another segment; a column keeps memory of up to `keptBytesMax`. */
+  clear(keptBytesMax: number): void {
     this.rowCount = 0;
     this.blockBytes = 0;
     this.rowFrom = 0;
@@ -113,7 +113,7 @@ export class Builder<Columns = unknown> {
     this.#dictionaryBytes = 0;
     this.#assignedRows = 0;
     this.reopenRuns({ requestSerial: -1, resourceSerial: -1, scopeSerial: -1, metricSerial: -1 });
-    this.forgetRows();
+    this.forgetRows(keptBytesMax);
   }
 
   get full(): boolean {

@@ -27,12 +27,11 @@ export interface ColumnBuffer {
   save(marks: number[]): void;
   /** Reads its marks at `at` and returns where the next column's are. */
   restore(marks: readonly number[], at: number): number;
-  clear(): void;
+  /** Memory beyond `keptBytesMax` is given back. */
+  clear(keptBytesMax: number): void;
 }
 
 const ROWS_INITIAL = 64;
-/** Columns that grew beyond this give their memory back when they are cleared. */
-const KEPT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** 1-, 4- and 8-byte values. 8-byte values are two 32-bit words: no bigint is made. */
 export class FixedColumn implements ColumnBuffer {
@@ -97,9 +96,9 @@ export class FixedColumn implements ColumnBuffer {
     return at + 1;
   }
 
-  clear(): void {
+  clear(keptBytesMax: number): void {
     this.count = 0;
-    if (this.#bytes.length > KEPT_BYTES_MAX) {
+    if (this.#bytes.length > keptBytesMax) {
       this.#bytes = new Uint8Array(ROWS_INITIAL * this.#width);
       this.#words = wordsOf(this.#bytes);
     }
@@ -170,10 +169,10 @@ export class StringColumn implements ColumnBuffer {
     return at + 2;
   }
 
-  clear(): void {
+  clear(keptBytesMax: number): void {
     this.count = 0;
     this.values.clear();
-    this.values.shrink(KEPT_BYTES_MAX);
+    this.values.shrink(keptBytesMax);
     if (this.#ends !== null) this.#ends.length = 0;
   }
 }
@@ -267,11 +266,11 @@ export class LowCardinalityColumn implements ColumnBuffer {
     return at + 2;
   }
 
-  clear(): void {
+  clear(keptBytesMax: number): void {
     this.count = 0;
     this.#named.length = 0;
     this.dictionary.clear();
-    if (this.indexes.length * 4 > KEPT_BYTES_MAX) this.indexes = new Uint32Array(ROWS_INITIAL);
+    if (this.indexes.length * 4 > keptBytesMax) this.indexes = new Uint32Array(ROWS_INITIAL);
   }
 }
 
@@ -387,12 +386,12 @@ export class MapColumn implements ColumnBuffer {
     return this.keys.restore(marks, at + 2);
   }
 
-  clear(): void {
+  clear(keptBytesMax: number): void {
     this.count = 0;
-    this.keys.clear();
+    this.keys.clear(keptBytesMax);
     this.values.clear();
-    this.values.shrink(KEPT_BYTES_MAX);
+    this.values.shrink(keptBytesMax);
     if (this.#valueEnds !== null) this.#valueEnds.length = 0;
-    if (this.#ends.length * 4 > KEPT_BYTES_MAX) this.#ends = new Uint32Array(ROWS_INITIAL);
+    if (this.#ends.length * 4 > keptBytesMax) this.#ends = new Uint32Array(ROWS_INITIAL);
   }
 }
