@@ -1,18 +1,24 @@
 /**
- * The accounts database: organizations and tokens in SQLite, `<dataDir>/accounts.sqlite`. This folder holds the only
+ * The accounts database: organizations, tokens and people in SQLite, `<dataDir>/accounts.sqlite`. This folder holds the only
  * SQL for them. Command lines and the service may have it open at the same time (WAL).
  */
 import { Kysely } from 'kysely';
+import { type AuditStore, auditStore } from './audit-store.ts';
 import { checkFormat, migrateAccounts } from './migrate.ts';
 import { type OrganizationStore, organizationStore } from './organization-store.ts';
 import type { Tables } from './schema.ts';
+import { type SessionStore, sessionStore } from './session-store.ts';
 import { accountsPath, openSqlite } from './sqlite.ts';
 import { nodeSqliteDialect } from './sqlite-dialect.ts';
 import { type TokenStore, tokenStore } from './token-store.ts';
+import { type UserStore, userStore } from './user-store.ts';
 
 export interface AccountsDatabase {
   readonly organizations: OrganizationStore;
   readonly tokens: TokenStore;
+  readonly users: UserStore;
+  readonly sessions: SessionStore;
+  readonly audit: AuditStore;
   close(): Promise<void>;
 }
 
@@ -34,5 +40,12 @@ export async function openAccounts(options: { dataDir: string; readOnly?: boolea
     await db.destroy();
     throw error;
   }
-  return { organizations: organizationStore(db), tokens: tokenStore(db), close: () => db.destroy() };
+  return {
+    organizations: organizationStore(db),
+    tokens: tokenStore(db),
+    users: userStore(db),
+    sessions: sessionStore(db),
+    audit: auditStore(db),
+    close: () => db.destroy(),
+  };
 }

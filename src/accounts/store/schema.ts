@@ -5,11 +5,12 @@
  *     schema_version     one row: the number of the last migration
  *     revision_counter   one row, raised first in every write, so that writers follow one another and a reader of
  *                        "what is newer than n" misses none
- *     organizations ──< tokens
+ *     organizations ──< tokens      people: schema-people.ts
  *
  * A row that changes takes the new revision. A migration that was released is never edited: add one.
  */
 import { type Kysely, sql } from 'kysely';
+import { type PeopleTables, people } from './schema-people.ts';
 
 export interface OrganizationsTable {
   id: string;
@@ -45,7 +46,7 @@ export interface TokensTable {
   revision: number;
 }
 
-export interface Tables {
+export interface Tables extends PeopleTables {
   schema_version: { version: number };
   revision_counter: { id: number; revision: number };
   organizations: OrganizationsTable;
@@ -61,6 +62,7 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, up: organizationsAndTokens },
   { version: 2, up: organizationLimits },
+  { version: 3, up: people },
 ];
 
 /** `ltrim` of all allowed characters leaves nothing: the one test of a form that both databases have. */

@@ -6,6 +6,7 @@ import { openAccounts } from '../../../src/accounts/store/accounts-database.ts';
 import { accountsPath, openSqlite } from '../../../src/accounts/store/sqlite.ts';
 import { makeOrganization, makeTokenOf, NOON_MS, secretOf, temporaryDir } from '../accounts-fixture.ts';
 import { accountsContract } from './accounts.contract.ts';
+import { peopleContract } from './people.contract.ts';
 
 async function openTemporary() {
   const dataDir = temporaryDir();
@@ -15,6 +16,7 @@ async function openTemporary() {
 }
 
 accountsContract('SQLite', openTemporary);
+peopleContract('SQLite', openTemporary);
 
 /** Every file below the directory that holds the text, by name. */
 function filesWith(dir: string, text: string): string[] {

@@ -1,0 +1,256 @@
+/** Users and their memberships in the accounts database. Password strings and sealed seeds go in; nothing here makes them. */
+import { randomBytes } from 'node:crypto';
+import type { Kysely, Selectable, Transaction } from 'kysely';
+import { BackworkError } from '../../base/errors.ts';
+import { checkName } from '../organization.ts';
+import type { Role } from '../role.ts';
+import { checkEmail, emailKey, type Membership, newUserId, type User } from '../user.ts';
+import type { MembershipsTable, UsersTable } from './schema-people.ts';
+import type { Tables } from './schema.ts';
+import { write } from './write.ts';
+
+export interface NewUser {
+  readonly email: string;
+  readonly name: string;
+  /** An argon2id string. */
+  readonly password: string;
+  readonly ageConfirmedAtMs: number;
+  readonly createdAtMs: number;
+}
+
+/** What a login is judged by; never leaves the room of accounts. */
+export interface Credentials {
+  readonly user: User;
+  readonly password: string;
+  readonly totpSeed: string | undefined;
+  readonly totpLastStep: number;
+  readonly failedLogins: number;
+  readonly failedAtMs: number | undefined;
+}
+
+export interface UserStore {
+  /** Throws BackworkError `invalid-input` (address, name) and `conflict` (somebody has the address). */
+  create(input: NewUser): Promise<User>;
+  find(id: string): Promise<User | undefined>;
+  credentialsOf(email: string): Promise<Credentials | undefined>;
+  /** A new password ends every session and every link of its user, at once with it. Throws `not-found`. */
+  setPassword(id: string, password: string): Promise<User>;
+  /** The same password under new parameters: sessions stay. Nothing when the password was changed meanwhile. */
+  rehash(id: string, before: string, after: string): Promise<void>;
+  setEmailVerified(id: string, atMs: number): Promise<User>;
+  /** `undefined` forgets those that failed: a login has not. */
+  noteFailedLogin(id: string, atMs: number | undefined): Promise<void>;
+  /** True for the one caller who used the step; a code opens once, whoever comes twice. */
+  useTotpStep(id: string, step: number): Promise<boolean>;
+  /** Undefined lets the user in again. Disabling ends every session. */
+  setDisabled(id: string, disabledAtMs: number | undefined): Promise<User>;
+  /** With memberships, sessions and links. Throws `not-found`, and `conflict` for the only owner of an organization. */
+  remove(id: string): Promise<void>;
+  membershipsOf(userId: string): Promise<Membership[]>;
+  membersOf(orgId: string): Promise<Membership[]>;
+  /** Adds or changes. Throws `not-found`, and `conflict` when no owner would be left. */
+  setMembership(userId: string, orgId: string, role: Role, atMs: number): Promise<Membership>;
+  /** Throws `not-found`, and `conflict` for the only owner. */
+  removeMembership(userId: string, orgId: string): Promise<void>;
+}
+
+type Db = Kysely<Tables> | Transaction<Tables>;
+
+export function userStore(db: Kysely<Tables>): UserStore {
+  return {
+    create: (input) => create(db, input),
+    async find(id) {
+      const row = await db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
+      return row === undefined ? undefined : fromRow(row);
+    },
+    async credentialsOf(email) {
+      const row = await db.selectFrom('users').selectAll().where('email_key', '=', emailKey(email)).executeTakeFirst();
+      return row === undefined ? undefined : credentials(row);
+    },
+    setPassword: (id, password) =>
+      write(db, async (tx, revision) => {
+        const user = await change(tx, id, { password, failed_logins: 0, failed_at: null, revision });
+        await endAccess(tx, id);
+        return user;
+      }),
+    async rehash(id, before, after) {
+      await db
+        .updateTable('users')
+        .set({ password: after })
+        .where('id', '=', id)
+        .where('password', '=', before)
+        .execute();
+    },
+    setEmailVerified: (id, atMs) => write(db, (tx, revision) => change(tx, id, { email_verified_at: atMs, revision })),
+    async noteFailedLogin(id, atMs) {
+      await db
+        .updateTable('users')
+        .set((expression) =>
+          atMs === undefined
+            ? { failed_logins: 0, failed_at: null }
+            : { failed_logins: expression('failed_logins', '+', 1), failed_at: atMs },
+        )
+        .where('id', '=', id)
+        .execute();
+    },
+    async useTotpStep(id, step) {
+      const { numUpdatedRows } = await db
+        .updateTable('users')
+        .set({ totp_last_step: step })
+        .where('id', '=', id)
+        .where('totp_last_step', '<', step)
+        .executeTakeFirst();
+      return numUpdatedRows === 1n;
+    },
+    setDisabled: (id, disabledAtMs) =>
+      write(db, async (tx, revision) => {
+        const user = await change(tx, id, { disabled_at: disabledAtMs ?? null, revision });
+        if (disabledAtMs !== undefined) await endAccess(tx, id);
+        return user;
+      }),
+    remove: (id) => write(db, (tx) => remove(tx, id)),
+    async membershipsOf(userId) {
+      const rows = await db
+        .selectFrom('memberships')
+        .selectAll()
+        .where('user_id', '=', userId)
+        .orderBy('org_id')
+        .execute();
+      return rows.map(membership);
+    },
+    async membersOf(orgId) {
+      const rows = await db
+        .selectFrom('memberships')
+        .selectAll()
+        .where('org_id', '=', orgId)
+        .orderBy('user_id')
+        .execute();
+      return rows.map(membership);
+    },
+    setMembership: (userId, orgId, role, atMs) =>
+      write(db, async (tx, revision) => {
+        await requireRow(tx, 'users', userId);
+        await requireRow(tx, 'organizations', orgId);
+        if (role !== 'owner') await requireOtherOwner(tx, userId, orgId);
+        const row = { user_id: userId, org_id: orgId, role, created_at: atMs, revision };
+        const stored = await tx
+          .insertInto('memberships')
+          .values(row)
+          .onConflict((conflict) => conflict.columns(['user_id', 'org_id']).doUpdateSet({ role, revision }))
+          .returningAll()
+          .executeTakeFirstOrThrow();
+        return membership(stored);
+      }),
+    removeMembership: (userId, orgId) =>
+      write(db, async (tx) => {
+        await requireOtherOwner(tx, userId, orgId);
+        const { numDeletedRows } = await tx
+          .deleteFrom('memberships')
+          .where('user_id', '=', userId)
+          .where('org_id', '=', orgId)
+          .executeTakeFirst();
+        if (numDeletedRows === 0n) throw new BackworkError('not-found', `${userId} is no member of ${orgId}`);
+      }),
+  };
+}
+
+async function create(db: Kysely<Tables>, input: NewUser): Promise<User> {
+  const email = checkEmail(input.email);
+  checkName(input.name);
+  return write(db, async (tx, revision) => {
+    const row: Selectable<UsersTable> = {
+      id: newUserId(randomBytes),
+      email,
+      email_key: emailKey(email),
+      name: input.name,
+      password: input.password,
+      email_verified_at: null,
+      age_confirmed_at: input.ageConfirmedAtMs,
+      totp_seed: null,
+      totp_last_step: -1,
+      failed_logins: 0,
+      failed_at: null,
+      disabled_at: null,
+      created_at: input.createdAtMs,
+      revision,
+    };
+    const { numInsertedOrUpdatedRows } = await tx
+      .insertInto('users')
+      .values(row)
+      .onConflict((conflict) => conflict.column('email_key').doNothing())
+      .executeTakeFirst();
+    // Who may know it is for the caller to decide: the API answers sign-ups of both kinds alike.
+    if (numInsertedOrUpdatedRows === 0n) throw new BackworkError('conflict', 'an account with this address exists');
+    return fromRow(row);
+  });
+}
+
+async function remove(tx: Transaction<Tables>, id: string): Promise<void> {
+  await requireRow(tx, 'users', id);
+  const owned = await tx
+    .selectFrom('memberships')
+    .select('org_id')
+    .where('user_id', '=', id)
+    .where('role', '=', 'owner')
+    .execute();
+  for (const { org_id } of owned) await requireOtherOwner(tx, id, org_id);
+  await tx.deleteFrom('users').where('id', '=', id).execute();
+}
+
+/** Throws `conflict` when this user is the only owner. */
+async function requireOtherOwner(tx: Transaction<Tables>, userId: string, orgId: string): Promise<void> {
+  const owners = await tx
+    .selectFrom('memberships')
+    .select('user_id')
+    .where('org_id', '=', orgId)
+    .where('role', '=', 'owner')
+    .execute();
+  if (owners.length !== 1 || owners[0]?.user_id !== userId) return;
+  throw new BackworkError('conflict', `${userId} is the only owner of ${orgId}: make another member an owner first`);
+}
+
+async function requireRow(tx: Transaction<Tables>, table: 'users' | 'organizations', id: string): Promise<void> {
+  const row = await tx.selectFrom(table).select('id').where('id', '=', id).executeTakeFirst();
+  if (row === undefined) throw new BackworkError('not-found', `there is no ${id}`);
+}
+
+async function change(tx: Transaction<Tables>, id: string, changes: Partial<Omit<UsersTable, 'id'>>): Promise<User> {
+  const row = await tx.updateTable('users').set(changes).where('id', '=', id).returningAll().executeTakeFirst();
+  if (row === undefined) throw new BackworkError('not-found', `there is no user ${id}`);
+  return fromRow(row);
+}
+
+/** In the transaction of what made it necessary: there is no moment with the new password and the old sessions. */
+async function endAccess(tx: Db, userId: string): Promise<void> {
+  await tx.deleteFrom('sessions').where('user_id', '=', userId).execute();
+  await tx.deleteFrom('links').where('user_id', '=', userId).execute();
+}
+
+function credentials(row: Selectable<UsersTable>): Credentials {
+  return {
+    user: fromRow(row),
+    password: row.password,
+    totpSeed: row.totp_seed ?? undefined,
+    totpLastStep: row.totp_last_step,
+    failedLogins: row.failed_logins,
+    failedAtMs: row.failed_at ?? undefined,
+  };
+}
+
+function fromRow(row: Selectable<UsersTable>): User {
+  return {
+    id: row.id,
+    email: row.email,
+    name: row.name,
+    emailVerifiedAtMs: row.email_verified_at ?? undefined,
+    ageConfirmedAtMs: row.age_confirmed_at,
+    disabledAtMs: row.disabled_at ?? undefined,
+    hasSecondFactor: row.totp_seed !== null,
+    createdAtMs: row.created_at,
+    revision: row.revision,
+  };
+}
+
+function membership(row: Selectable<MembershipsTable>): Membership {
+  return { userId: row.user_id, orgId: row.org_id, role: row.role as Role, createdAtMs: row.created_at };
+}
