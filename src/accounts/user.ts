@@ -58,9 +58,3 @@ export function checkEmail(text: string): string {
 export function emailKey(email: string): string {
   return email.normalize('NFKC').toLowerCase();
 }
-
-/** A new id: 80 random bits as lower-case base32. `random` gives that many bytes of a CSPRNG. */
-export function newUserId(random: (bytes: number) => Uint8Array): string {
-  const digits = Array.from(random(16), (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]);
-  return `usr_${digits.join('')}`;
-}

@@ -3,13 +3,18 @@
  * SQL for them. Command lines and the service may have it open at the same time (WAL).
  */
 import { Kysely } from 'kysely';
+import { type ApiKeyStore, apiKeyStore } from './api-key-store.ts';
 import { type AuditStore, auditStore } from './audit-store.ts';
+import { type IdempotencyStore, idempotencyStore } from './idempotency-store.ts';
+import { type InvitationStore, invitationStore } from './invitation-store.ts';
+import { type LinkStore, linkStore } from './link-store.ts';
 import { checkFormat, migrateAccounts } from './migrate.ts';
 import { type OrganizationStore, organizationStore } from './organization-store.ts';
 import type { Tables } from './schema.ts';
 import { type SessionStore, sessionStore } from './session-store.ts';
 import { accountsPath, openSqlite } from './sqlite.ts';
 import { nodeSqliteDialect } from './sqlite-dialect.ts';
+import { type TeamStore, teamStore } from './team-store.ts';
 import { type TokenStore, tokenStore } from './token-store.ts';
 import { type UserStore, userStore } from './user-store.ts';
 
@@ -18,6 +23,11 @@ export interface AccountsDatabase {
   readonly tokens: TokenStore;
   readonly users: UserStore;
   readonly sessions: SessionStore;
+  readonly links: LinkStore;
+  readonly invitations: InvitationStore;
+  readonly teams: TeamStore;
+  readonly apiKeys: ApiKeyStore;
+  readonly idempotency: IdempotencyStore;
   readonly audit: AuditStore;
   close(): Promise<void>;
 }
@@ -45,6 +55,11 @@ export async function openAccounts(options: { dataDir: string; readOnly?: boolea
     tokens: tokenStore(db),
     users: userStore(db),
     sessions: sessionStore(db),
+    links: linkStore(db),
+    invitations: invitationStore(db),
+    teams: teamStore(db),
+    apiKeys: apiKeyStore(db),
+    idempotency: idempotencyStore(db),
     audit: auditStore(db),
     close: () => db.destroy(),
   };

@@ -19,9 +19,6 @@ export interface UsersTable {
   age_confirmed_at: number;
   totp_seed: string | null;
   totp_last_step: number;
-  /** Logins that failed since the last one that did not, and when the last of them was. */
-  failed_logins: number;
-  failed_at: number | null;
   disabled_at: number | null;
   created_at: number;
   revision: number;
@@ -122,8 +119,6 @@ async function users(db: Kysely<Tables>): Promise<void> {
     .addColumn('age_confirmed_at', 'bigint', (column) => column.notNull())
     .addColumn('totp_seed', 'text')
     .addColumn('totp_last_step', 'bigint', (column) => column.notNull())
-    .addColumn('failed_logins', 'integer', (column) => column.notNull())
-    .addColumn('failed_at', 'bigint')
     .addColumn('disabled_at', 'bigint')
     .addColumn('created_at', 'bigint', (column) => column.notNull())
     .addColumn('revision', 'bigint', (column) => column.notNull())

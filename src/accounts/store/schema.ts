@@ -5,12 +5,13 @@
  *     schema_version     one row: the number of the last migration
  *     revision_counter   one row, raised first in every write, so that writers follow one another and a reader of
  *                        "what is newer than n" misses none
- *     organizations ──< tokens      people: schema-people.ts
+ *     organizations ──< tokens      people: schema-people.ts      teams and keys: schema-teams.ts
  *
  * A row that changes takes the new revision. A migration that was released is never edited: add one.
  */
 import { type Kysely, sql } from 'kysely';
 import { type PeopleTables, people } from './schema-people.ts';
+import { type TeamTables, teamsAndKeys } from './schema-teams.ts';
 
 export interface OrganizationsTable {
   id: string;
@@ -46,7 +47,7 @@ export interface TokensTable {
   revision: number;
 }
 
-export interface Tables extends PeopleTables {
+export interface Tables extends PeopleTables, TeamTables {
   schema_version: { version: number };
   revision_counter: { id: number; revision: number };
   organizations: OrganizationsTable;
@@ -63,6 +64,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 1, up: organizationsAndTokens },
   { version: 2, up: organizationLimits },
   { version: 3, up: people },
+  { version: 4, up: teamsAndKeys },
 ];
 
 /** `ltrim` of all allowed characters leaves nothing: the one test of a form that both databases have. */

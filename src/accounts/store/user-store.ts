@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Kysely, Selectable, Transaction } from 'kysely';
 import { BackworkError } from '../../base/errors.ts';
+import { newId } from '../ids.ts';
 import { checkName } from '../organization.ts';
 import type { Role } from '../role.ts';
-import { checkEmail, emailKey, type Membership, newUserId, type User } from '../user.ts';
+import { checkEmail, emailKey, type Membership, type User } from '../user.ts';
 import type { MembershipsTable, UsersTable } from './schema-people.ts';
 import type { Tables } from './schema.ts';
 import { write } from './write.ts';
@@ -24,8 +25,6 @@ export interface Credentials {
   readonly password: string;
   readonly totpSeed: string | undefined;
   readonly totpLastStep: number;
-  readonly failedLogins: number;
-  readonly failedAtMs: number | undefined;
 }
 
 export interface UserStore {
@@ -38,8 +37,10 @@ export interface UserStore {
   /** The same password under new parameters: sessions stay. Nothing when the password was changed meanwhile. */
   rehash(id: string, before: string, after: string): Promise<void>;
   setEmailVerified(id: string, atMs: number): Promise<User>;
-  /** `undefined` forgets those that failed: a login has not. */
-  noteFailedLogin(id: string, atMs: number | undefined): Promise<void>;
+  /** Throws `not-found` and `invalid-input`. */
+  setName(id: string, name: string): Promise<User>;
+  /** Undefined switches the second factor off. A new seed counts from step `lastStep` on: that code was used. */
+  setTotpSeed(id: string, seed: string | undefined, lastStep: number): Promise<User>;
   /** True for the one caller who used the step; a code opens once, whoever comes twice. */
   useTotpStep(id: string, step: number): Promise<boolean>;
   /** Undefined lets the user in again. Disabling ends every session. */
@@ -48,6 +49,9 @@ export interface UserStore {
   remove(id: string): Promise<void>;
   membershipsOf(userId: string): Promise<Membership[]>;
   membersOf(orgId: string): Promise<Membership[]>;
+  membership(userId: string, orgId: string): Promise<Membership | undefined>;
+  /** Whether nobody has an account yet. */
+  isEmpty(): Promise<boolean>;
   /** Adds or changes. Throws `not-found`, and `conflict` when no owner would be left. */
   setMembership(userId: string, orgId: string, role: Role, atMs: number): Promise<Membership>;
   /** Throws `not-found`, and `conflict` for the only owner. */
@@ -69,7 +73,7 @@ export function userStore(db: Kysely<Tables>): UserStore {
     },
     setPassword: (id, password) =>
       write(db, async (tx, revision) => {
-        const user = await change(tx, id, { password, failed_logins: 0, failed_at: null, revision });
+        const user = await change(tx, id, { password, revision });
         await endAccess(tx, id);
         return user;
       }),
@@ -82,17 +86,12 @@ export function userStore(db: Kysely<Tables>): UserStore {
         .execute();
     },
     setEmailVerified: (id, atMs) => write(db, (tx, revision) => change(tx, id, { email_verified_at: atMs, revision })),
-    async noteFailedLogin(id, atMs) {
-      await db
-        .updateTable('users')
-        .set((expression) =>
-          atMs === undefined
-            ? { failed_logins: 0, failed_at: null }
-            : { failed_logins: expression('failed_logins', '+', 1), failed_at: atMs },
-        )
-        .where('id', '=', id)
-        .execute();
+    async setName(id, name) {
+      checkName(name);
+      return write(db, (tx, revision) => change(tx, id, { name, revision }));
     },
+    setTotpSeed: (id, seed, lastStep) =>
+      write(db, (tx, revision) => change(tx, id, { totp_seed: seed ?? null, totp_last_step: lastStep, revision })),
     async useTotpStep(id, step) {
       const { numUpdatedRows } = await db
         .updateTable('users')
@@ -127,6 +126,16 @@ export function userStore(db: Kysely<Tables>): UserStore {
         .execute();
       return rows.map(membership);
     },
+    async membership(userId, orgId) {
+      const row = await db
+        .selectFrom('memberships')
+        .selectAll()
+        .where('user_id', '=', userId)
+        .where('org_id', '=', orgId)
+        .executeTakeFirst();
+      return row === undefined ? undefined : membership(row);
+    },
+    isEmpty: async () => (await db.selectFrom('users').select('id').limit(1).executeTakeFirst()) === undefined,
     setMembership: (userId, orgId, role, atMs) =>
       write(db, async (tx, revision) => {
         await requireRow(tx, 'users', userId);
@@ -150,6 +159,8 @@ export function userStore(db: Kysely<Tables>): UserStore {
           .where('org_id', '=', orgId)
           .executeTakeFirst();
         if (numDeletedRows === 0n) throw new BackworkError('not-found', `${userId} is no member of ${orgId}`);
+        const teams = tx.selectFrom('teams').select('id').where('org_id', '=', orgId);
+        await tx.deleteFrom('team_members').where('user_id', '=', userId).where('team_id', 'in', teams).execute();
       }),
   };
 }
@@ -159,7 +170,7 @@ async function create(db: Kysely<Tables>, input: NewUser): Promise<User> {
   checkName(input.name);
   return write(db, async (tx, revision) => {
     const row: Selectable<UsersTable> = {
-      id: newUserId(randomBytes),
+      id: newId('usr', randomBytes),
       email,
       email_key: emailKey(email),
       name: input.name,
@@ -168,8 +179,6 @@ async function create(db: Kysely<Tables>, input: NewUser): Promise<User> {
       age_confirmed_at: input.ageConfirmedAtMs,
       totp_seed: null,
       totp_last_step: -1,
-      failed_logins: 0,
-      failed_at: null,
       disabled_at: null,
       created_at: input.createdAtMs,
       revision,
@@ -232,8 +241,6 @@ function credentials(row: Selectable<UsersTable>): Credentials {
     password: row.password,
     totpSeed: row.totp_seed ?? undefined,
     totpLastStep: row.totp_last_step,
-    failedLogins: row.failed_logins,
-    failedAtMs: row.failed_at ?? undefined,
   };
 }
 

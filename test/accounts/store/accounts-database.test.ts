@@ -7,6 +7,7 @@ import { accountsPath, openSqlite } from '../../../src/accounts/store/sqlite.ts'
 import { makeOrganization, makeTokenOf, NOON_MS, secretOf, temporaryDir } from '../accounts-fixture.ts';
 import { accountsContract } from './accounts.contract.ts';
 import { peopleContract } from './people.contract.ts';
+import { teamsContract } from './teams.contract.ts';
 
 async function openTemporary() {
   const dataDir = temporaryDir();
@@ -17,6 +18,7 @@ async function openTemporary() {
 
 accountsContract('SQLite', openTemporary);
 peopleContract('SQLite', openTemporary);
+teamsContract('SQLite', openTemporary);
 
 /** Every file below the directory that holds the text, by name. */
 function filesWith(dir: string, text: string): string[] {
