@@ -1,5 +1,5 @@
 /**
- * The pepper: 32 random bytes in `<dataDir>/keys/pepper.key` (0600), the key of every stored token digest. A stolen
+ * Files of keys, and the first of them, the pepper: 32 random bytes in `<dataDir>/keys/pepper.key` (0600), the key of every stored token digest. A stolen
  * database without it cannot even confirm a token (reference 2.2). It is made once; without it every token is dead, so
  * it belongs into the backup, apart from the database.
  */
@@ -32,7 +32,7 @@ const KEY_BYTES = 32;
  */
 export function loadPepper(dataDir: string, options: { readonly create?: boolean } = {}): Pepper {
   const path = pepperPath(dataDir);
-  const found = readKey(path);
+  const found = readKeyFile(path);
   if (found !== undefined) return pepperOf(found);
   if (options.create !== true) {
     throw new BackworkError(
@@ -40,8 +40,8 @@ export function loadPepper(dataDir: string, options: { readonly create?: boolean
       `${path} does not exist: start the service once, or restore it from a backup when tokens exist`,
     );
   }
-  createKey(dataDir, path);
-  const made = readKey(path);
+  createKeyFile(dataDir, path);
+  const made = readKeyFile(path);
   if (made === undefined) throw new BackworkError('not-found', `${path} was made and is gone again`);
   return pepperOf(made);
 }
@@ -51,12 +51,16 @@ export function pepperPath(dataDir: string): string {
 }
 
 function pepperOf(key: Uint8Array): Pepper {
-  // 32 of 256 bits of a one-way hash of 256 random bits: nothing to guess the key by.
-  const id = createHash('sha256').update('backwork pepper id\n').update(key).digest('hex').slice(0, 8);
-  return { id, key };
+  return { id: keyId(key, 'pepper'), key };
 }
 
-function readKey(path: string): Uint8Array | undefined {
+/** Names a key without telling it: 32 of 256 bits of a one-way hash of 256 random bits, nothing to guess the key by. */
+export function keyId(key: Uint8Array, purpose: string): string {
+  return createHash('sha256').update(`backwork ${purpose} id\n`).update(key).digest('hex').slice(0, 8);
+}
+
+/** Undefined when there is none. Throws BackworkError: `bad-setting` (others may use it), `corrupt` (not 32 bytes). */
+export function readKeyFile(path: string): Uint8Array | undefined {
   let file: number;
   try {
     file = openSync(path, 'r');
@@ -72,7 +76,7 @@ function readKey(path: string): Uint8Array | undefined {
     }
     const key = readFileSync(file);
     if (key.length !== KEY_BYTES) {
-      const advice = 'restore it from a backup: without it no token that exists is valid';
+      const advice = 'restore it from a backup: what was made with it is worth nothing without';
       throw new BackworkError('corrupt', `${path} has ${key.length} bytes, a key has ${KEY_BYTES}; ${advice}`);
     }
     return key;
@@ -82,7 +86,7 @@ function readKey(path: string): Uint8Array | undefined {
 }
 
 /** Whole or not at all, and never over another's: two commands may make the first key at the same time. */
-function createKey(dataDir: string, path: string): void {
+export function createKeyFile(dataDir: string, path: string): void {
   const directory = join(dataDir, 'keys');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const draft = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;

@@ -50,7 +50,7 @@ export function createPasswords(options: { atOnceMax: number; parameters?: Argon
   const nobody = format(parameters, randomBytes(SALT_BYTES), randomBytes(HASH_BYTES));
   return {
     async hash(password) {
-      checkLength(password);
+      checkPasswordLength(password);
       return turns.run(async () => {
         const salt = randomBytes(SALT_BYTES);
         return format(parameters, salt, await hashOf(password, salt, parameters));
@@ -72,11 +72,12 @@ export function createPasswords(options: { atOnceMax: number; parameters?: Argon
   };
 }
 
-function checkLength(password: string): void {
+/** Throws `invalid-input`. */
+export function checkPasswordLength(password: string): void {
   if (isOfLength(password)) return;
   const bytes = Buffer.byteLength(password);
   const rule = `a password has ${PASSWORD_BYTES_MIN} to ${PASSWORD_BYTES_MAX} bytes, this one ${bytes}`;
-  throw new BackworkError('invalid-input', rule);
+  throw new BackworkError('invalid-input', rule, { field: 'password' });
 }
 
 function isOfLength(password: string): boolean {

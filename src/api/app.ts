@@ -16,11 +16,17 @@ import type { Log } from '../base/log.ts';
 import { errorResponse } from './error-response.ts';
 import { healthRoutes, type Readiness } from './health-routes.ts';
 import { type MetricsPage, metricsRoutes } from './metrics-routes.ts';
+import type { RequestNote, V1App } from './v1/v1.ts';
+
+/** As v1/v1.ts has it, which is loaded later. */
+const V1_PATH = '/api/v1';
 
 export interface ApiDeps {
   readonly log: Log;
   readonly readiness: () => Readiness;
   readonly metrics: () => Promise<MetricsPage>;
+  /** What stands under /api/v1, made when it is first asked for. */
+  readonly v1: () => Promise<V1App>;
 }
 
 export interface ApiServer {
@@ -29,23 +35,27 @@ export interface ApiServer {
   close(graceMs: number): Promise<void>;
 }
 
-type Variables = { requestId: string };
+type Variables = { note: RequestNote };
 export type Api = Hono<{ Variables: Variables }>;
 
-export function createApi({ log, readiness, metrics }: ApiDeps): Api {
+export function createApi({ log, readiness, metrics, v1 }: ApiDeps): Api {
   const app: Api = new Hono<{ Variables: Variables }>();
   app.use(async (c, next) => {
     const startMs = performance.now();
     const requestId = randomUUID();
-    c.set('requestId', requestId);
+    const note: RequestNote = { requestId, route: '', orgId: undefined };
+    c.set('note', note);
     await next();
     c.header('x-request-id', requestId);
     const bytes = Number(c.res.headers.get('content-length') ?? (await bodyBytes(c)));
     const ms = Math.round(performance.now() - startMs);
-    log.debug({ requestId, route: template(c), status: c.res.status, bytes, ms }, 'request');
+    const route = note.route === '' ? template(c) : note.route;
+    const orgId = note.orgId === undefined ? {} : { orgId: note.orgId };
+    log.debug({ requestId, route, status: c.res.status, bytes, ms, ...orgId }, 'request');
   });
   app.route('/', healthRoutes(readiness));
   app.route('/', metricsRoutes(metrics));
+  app.all(`${V1_PATH}/*`, async (c) => (await v1()).fetch(c.req.raw, (c.env ?? {}) as object, c.get('note')));
   app.notFound((c) => {
     const methods = app.routes.filter(({ method, path }) => method !== 'ALL' && path === c.req.path);
     if (methods.length === 0) return errorResponse(new BackworkError('not-found', 'no such path'), requestIdOf(c));
@@ -99,5 +109,5 @@ async function bodyBytes(c: Context): Promise<number> {
 }
 
 function requestIdOf(c: Context): string {
-  return (c.get('requestId') as string | undefined) ?? randomUUID();
+  return (c.get('note') as RequestNote | undefined)?.requestId ?? randomUUID();
 }

@@ -21,6 +21,11 @@ export type ErrorCode =
   | 'accounts-unavailable'
   | 'body-deadline'
   | 'shutting-down'
+  // answers of the API alone (api/error-response.ts)
+  | 'second-factor-needed'
+  | 'email-not-verified'
+  | 'confirmation-needed'
+  | 'precondition-failed'
   // what the telemetry store says
   | 'store-unreachable'
   | 'store-temporary'

@@ -17,6 +17,7 @@ import { isLoopback, otlpTlsPaths, spoolReserveBytes } from '../settings/load-se
 import { SETTINGS, type Settings } from '../settings/settings.ts';
 import { cannotListen, canSharePorts, portBusy, requireFree } from './addresses.ts';
 import { announcement, tokenText } from './announce.ts';
+import { lazyV1 } from './api-v1.ts';
 import { CHILD_FILES, THREAD_FILES } from './children.ts';
 import { type CommandContext, readArguments } from './command.ts';
 import {
@@ -95,8 +96,10 @@ async function serveUntilStopped(serving: Serving): Promise<void> {
   let api: ApiServer | undefined;
   const reserveBytes = (diskBytes: number) => spoolReserveBytes(settings, diskBytes);
   const metrics = new ServiceMetrics({ dataDir, reserveBytes, source: service.source, log });
+  const v1 = lazyV1({ settings, dataDir, log, port: () => api?.port ?? settings.apiPort });
   try {
-    api = await startApi(settings, log, { readiness: () => service.readiness(), metrics: () => metrics.text() });
+    const shown = { readiness: () => service.readiness(), metrics: () => metrics.text(), v1: () => v1.get() };
+    api = await startApi(settings, log, shown);
     const started = await Promise.race([service.start(), ending.promise]);
     if (started === undefined) return;
     const { engine, ...otlp } = started.ports;
@@ -116,6 +119,7 @@ async function serveUntilStopped(serving: Serving): Promise<void> {
   } finally {
     await service.stop(STOP_WITHIN_MS);
     await api?.close(API_STOP_MS);
+    await v1.close();
     metrics.stop();
     removeServiceState(dataDir);
     unlisten();

@@ -74,6 +74,19 @@ export function corsOrigins(settings: Pick<Settings, 'corsOrigins'>): string[] {
     .filter((origin) => origin !== '');
 }
 
+/** BACKWORK_TRUSTED_PROXIES one by one. */
+export function trustedProxies(settings: Pick<Settings, 'trustedProxies'>): string[] {
+  return settings.trustedProxies
+    .split(',')
+    .map((proxy) => proxy.trim())
+    .filter((proxy) => proxy !== '');
+}
+
+/** Origin of the API's own pages: BACKWORK_PUBLIC_URL, or this machine on the port of the API. */
+export function apiOrigin(settings: Pick<Settings, 'publicUrl'>, apiPort: number): string {
+  return settings.publicUrl === '' ? `http://127.0.0.1:${apiPort}` : new URL(settings.publicUrl).origin;
+}
+
 /** The table as text for `--help`. */
 export function settingsHelp(): string {
   const rows = entries().map(([, setting]) => `  ${setting.env} (${defaultText(setting)})\n      ${setting.meaning}\n`);
@@ -230,8 +243,21 @@ function relationProblems(settings: Settings, wrong: ReadonlySet<string>): strin
     const why = `must be at most ${SETTINGS.inFlightMib.env} (${settings.inFlightMib} MiB), or no such body fits in memory`;
     problems.push(line(SETTINGS.bodyMib, settings.bodyMib, why));
   }
-  problems.push(...memoryProblems(settings, wrong));
+  problems.push(...memoryProblems(settings, wrong), ...proxyProblems(settings));
   return [...problems, ...tlsProblems(settings), ...corsProblems(settings), ...portProblems(settings, wrong)];
+}
+
+function proxyProblems(settings: Settings): string[] {
+  return trustedProxies(settings)
+    .filter((proxy) => !isNetwork(proxy))
+    .map((proxy) => line(SETTINGS.trustedProxies, proxy, 'is no address, and no network like 10.0.0.0/8'));
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/');
+  const bitsMax = isIP(address) === 4 ? 32 : 128;
+  const isPrefix = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= bitsMax);
+  return isIP(address) !== 0 && rest.length === 0 && isPrefix;
 }
 
 /** The files themselves are read when the service starts: here is no disk. */

@@ -90,6 +90,29 @@ export const SETTINGS = {
     default: 8080,
     meaning: 'Port of the API, /healthz, /readyz and /metrics.',
   },
+  publicUrl: {
+    env: 'BACKWORK_PUBLIC_URL',
+    type: 'text',
+    default: '',
+    pattern: /^(https?:\/\/[^\s/?#]+)?$/,
+    meaning:
+      'Address under which people reach the API and the console, https://backwork.example.com, without a path: links in mails are made of it, and pages of other origins are refused. Empty: the machine itself, on the port of the API.',
+  },
+  trustedProxies: {
+    env: 'BACKWORK_TRUSTED_PROXIES',
+    type: 'text',
+    default: '',
+    meaning:
+      'Addresses and networks of proxies in front of the API, separated by commas, 10.0.0.0/8: what they say in X-Forwarded-For and X-Forwarded-Proto is believed. Empty: nobody.',
+  },
+  signUp: {
+    env: 'BACKWORK_SIGN_UP',
+    type: 'text',
+    default: 'invitation',
+    pattern: /^(open|invitation|closed)$/,
+    meaning:
+      'Who may make an account: open (everybody), invitation (who was invited, and the very first one) or closed (nobody over the API).',
+  },
   enginePort: {
     ...PORT,
     env: 'BACKWORK_ENGINE_PORT',

@@ -18,7 +18,8 @@ beforeEach(() => {
   fd = openSync(join(dir, 'log'), 'a');
   readiness = () => ({ ready: true, reasons: [] });
   const metrics = async () => ({ contentType: 'text/plain; version=0.0.4', text: 'backwork_ready 1\n' });
-  api = createApi({ log: createLog('main', 'debug', fd), readiness: () => readiness(), metrics });
+  const v1 = () => Promise.reject(new Error('not asked for'));
+  api = createApi({ log: createLog('main', 'debug', fd), readiness: () => readiness(), metrics, v1 });
 });
 afterEach(async () => {
   await server?.close(0);

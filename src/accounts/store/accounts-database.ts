@@ -8,9 +8,11 @@ import { type AuditStore, auditStore } from './audit-store.ts';
 import { type IdempotencyStore, idempotencyStore } from './idempotency-store.ts';
 import { type InvitationStore, invitationStore } from './invitation-store.ts';
 import { type LinkStore, linkStore } from './link-store.ts';
+import { type MailStore, mailStore } from './mail-store.ts';
 import { checkFormat, migrateAccounts } from './migrate.ts';
 import { type OrganizationStore, organizationStore } from './organization-store.ts';
 import type { Tables } from './schema.ts';
+import { type SecondFactorStore, secondFactorStore } from './second-factor-store.ts';
 import { type SessionStore, sessionStore } from './session-store.ts';
 import { accountsPath, openSqlite } from './sqlite.ts';
 import { nodeSqliteDialect } from './sqlite-dialect.ts';
@@ -23,7 +25,9 @@ export interface AccountsDatabase {
   readonly tokens: TokenStore;
   readonly users: UserStore;
   readonly sessions: SessionStore;
+  readonly secondFactors: SecondFactorStore;
   readonly links: LinkStore;
+  readonly mails: MailStore;
   readonly invitations: InvitationStore;
   readonly teams: TeamStore;
   readonly apiKeys: ApiKeyStore;
@@ -55,7 +59,9 @@ export async function openAccounts(options: { dataDir: string; readOnly?: boolea
     tokens: tokenStore(db),
     users: userStore(db),
     sessions: sessionStore(db),
+    secondFactors: secondFactorStore(db),
     links: linkStore(db),
+    mails: mailStore(db),
     invitations: invitationStore(db),
     teams: teamStore(db),
     apiKeys: apiKeyStore(db),

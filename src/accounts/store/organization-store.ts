@@ -28,6 +28,8 @@ export interface OrganizationStore {
   find(idOrSlug: string): Promise<Organization | undefined>;
   /** In the order in which they were made. */
   list(): Promise<Organization[]>;
+  /** The slug stays. Throws `not-found` and `invalid-input`. */
+  setName(id: string, name: string): Promise<Organization>;
   /** Ingest refuses a disabled organization within a second; undefined lets it in again. Throws `not-found`. */
   setDisabled(id: string, disabledAtMs: number | undefined): Promise<Organization>;
   /**
@@ -58,6 +60,7 @@ export function organizationStore(db: Kysely<Tables>): OrganizationStore {
       const rows = await db.selectFrom('organizations').selectAll().orderBy('created_at').orderBy('id').execute();
       return rows.map(fromRow);
     },
+    setName: async (id, name) => update(db, id, { name: checkName(name) }),
     setDisabled: (id, disabledAtMs) => update(db, id, { disabled_at: disabledAtMs ?? null }),
     async setLimits(id, limits) {
       checkLimits(limits);

@@ -42,9 +42,27 @@ export interface SessionsTable {
   authenticated_at: number;
 }
 
+export interface RecoveryCodesTable {
+  user_id: string;
+  digest: string;
+}
+
+/** Waiting to be sent; a row goes when it was. `sealed` holds recipient, subject and text (secret-box.ts). */
+export interface MailsTable {
+  id: string;
+  /** Of the account that it is about; '' for an invitation. */
+  user_id: string;
+  kind: string;
+  sealed: string;
+  created_at: number;
+  attempts: number;
+  next_at: number;
+}
+
 export interface LinksTable {
   digest: string;
   purpose: string;
+  /** '' for a link that opens nothing: made where there is no account, so that both cases do the same. */
   user_id: string;
   /** The address it was mailed to: a link counts for that one alone. */
   email_key: string;
@@ -67,6 +85,8 @@ export interface PeopleTables {
   users: UsersTable;
   memberships: MembershipsTable;
   sessions: SessionsTable;
+  recovery_codes: RecoveryCodesTable;
+  mails: MailsTable;
   links: LinksTable;
   audit: AuditTable;
 }
@@ -98,12 +118,29 @@ export async function people(db: Kysely<Tables>): Promise<void> {
     .createTable('links')
     .addColumn('digest', 'text', (column) => column.primaryKey().notNull().check(DIGEST_FORM))
     .addColumn('purpose', 'text', (column) => column.notNull())
-    .addColumn('user_id', 'text', (column) => column.notNull().references('users.id').onDelete('cascade'))
+    .addColumn('user_id', 'text', (column) => column.notNull())
     .addColumn('email_key', 'text', (column) => column.notNull())
     .addColumn('created_at', 'bigint', (column) => column.notNull())
     .addColumn('expires_at', 'bigint', (column) => column.notNull())
     .execute();
   await db.schema.createIndex('links_user').on('links').columns(['user_id', 'purpose']).execute();
+  await db.schema
+    .createTable('recovery_codes')
+    .addColumn('user_id', 'text', (column) => column.notNull().references('users.id').onDelete('cascade'))
+    .addColumn('digest', 'text', (column) => column.notNull().check(DIGEST_FORM))
+    .addPrimaryKeyConstraint('recovery_codes_key', ['user_id', 'digest'])
+    .execute();
+  await db.schema
+    .createTable('mails')
+    .addColumn('id', 'text', (column) => column.primaryKey().notNull())
+    .addColumn('user_id', 'text', (column) => column.notNull())
+    .addColumn('kind', 'text', (column) => column.notNull())
+    .addColumn('sealed', 'text', (column) => column.notNull())
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .addColumn('attempts', 'integer', (column) => column.notNull())
+    .addColumn('next_at', 'bigint', (column) => column.notNull())
+    .execute();
+  await db.schema.createIndex('mails_next').on('mails').column('next_at').execute();
   await audit(db);
 }
 

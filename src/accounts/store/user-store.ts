@@ -30,6 +30,11 @@ export interface Credentials {
 export interface UserStore {
   /** Throws BackworkError `invalid-input` (address, name) and `conflict` (somebody has the address). */
   create(input: NewUser): Promise<User>;
+  /**
+   * The first account of an empty installation, as owner of `orgId` and with a verified address: nobody is there who could
+   * let it in. Undefined, and nothing done, when there is an account already.
+   */
+  createFirst(input: NewUser, orgId: string): Promise<User | undefined>;
   find(id: string): Promise<User | undefined>;
   credentialsOf(email: string): Promise<Credentials | undefined>;
   /** A new password ends every session and every link of its user, at once with it. Throws `not-found`. */
@@ -39,10 +44,6 @@ export interface UserStore {
   setEmailVerified(id: string, atMs: number): Promise<User>;
   /** Throws `not-found` and `invalid-input`. */
   setName(id: string, name: string): Promise<User>;
-  /** Undefined switches the second factor off. A new seed counts from step `lastStep` on: that code was used. */
-  setTotpSeed(id: string, seed: string | undefined, lastStep: number): Promise<User>;
-  /** True for the one caller who used the step; a code opens once, whoever comes twice. */
-  useTotpStep(id: string, step: number): Promise<boolean>;
   /** Undefined lets the user in again. Disabling ends every session. */
   setDisabled(id: string, disabledAtMs: number | undefined): Promise<User>;
   /** With memberships, sessions and links. Throws `not-found`, and `conflict` for the only owner of an organization. */
@@ -63,6 +64,7 @@ type Db = Kysely<Tables> | Transaction<Tables>;
 export function userStore(db: Kysely<Tables>): UserStore {
   return {
     create: (input) => create(db, input),
+    createFirst: (input, orgId) => createFirst(db, input, orgId),
     async find(id) {
       const row = await db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
       return row === undefined ? undefined : fromRow(row);
@@ -89,17 +91,6 @@ export function userStore(db: Kysely<Tables>): UserStore {
     async setName(id, name) {
       checkName(name);
       return write(db, (tx, revision) => change(tx, id, { name, revision }));
-    },
-    setTotpSeed: (id, seed, lastStep) =>
-      write(db, (tx, revision) => change(tx, id, { totp_seed: seed ?? null, totp_last_step: lastStep, revision })),
-    async useTotpStep(id, step) {
-      const { numUpdatedRows } = await db
-        .updateTable('users')
-        .set({ totp_last_step: step })
-        .where('id', '=', id)
-        .where('totp_last_step', '<', step)
-        .executeTakeFirst();
-      return numUpdatedRows === 1n;
     },
     setDisabled: (id, disabledAtMs) =>
       write(db, async (tx, revision) => {
@@ -165,33 +156,51 @@ export function userStore(db: Kysely<Tables>): UserStore {
   };
 }
 
-async function create(db: Kysely<Tables>, input: NewUser): Promise<User> {
-  const email = checkEmail(input.email);
-  checkName(input.name);
+function create(db: Kysely<Tables>, input: NewUser): Promise<User> {
+  const row = newRow(input);
   return write(db, async (tx, revision) => {
-    const row: Selectable<UsersTable> = {
-      id: newId('usr', randomBytes),
-      email,
-      email_key: emailKey(email),
-      name: input.name,
-      password: input.password,
-      email_verified_at: null,
-      age_confirmed_at: input.ageConfirmedAtMs,
-      totp_seed: null,
-      totp_last_step: -1,
-      disabled_at: null,
-      created_at: input.createdAtMs,
-      revision,
-    };
     const { numInsertedOrUpdatedRows } = await tx
       .insertInto('users')
-      .values(row)
+      .values({ ...row, revision })
       .onConflict((conflict) => conflict.column('email_key').doNothing())
       .executeTakeFirst();
     // Who may know it is for the caller to decide: the API answers sign-ups of both kinds alike.
     if (numInsertedOrUpdatedRows === 0n) throw new BackworkError('conflict', 'an account with this address exists');
-    return fromRow(row);
+    return fromRow({ ...row, revision });
   });
+}
+
+function createFirst(db: Kysely<Tables>, input: NewUser, orgId: string): Promise<User | undefined> {
+  const { createdAtMs } = input;
+  const row = { ...newRow(input), email_verified_at: createdAtMs };
+  return write(db, async (tx, revision) => {
+    if ((await tx.selectFrom('users').select('id').limit(1).executeTakeFirst()) !== undefined) return undefined;
+    await tx
+      .insertInto('users')
+      .values({ ...row, revision })
+      .execute();
+    const membership = { user_id: row.id, org_id: orgId, role: 'owner', created_at: createdAtMs, revision };
+    await tx.insertInto('memberships').values(membership).execute();
+    return fromRow({ ...row, revision });
+  });
+}
+
+/** Throws `invalid-input`. */
+function newRow(input: NewUser): Omit<Selectable<UsersTable>, 'revision'> {
+  const email = checkEmail(input.email);
+  return {
+    id: newId('usr', randomBytes),
+    email,
+    email_key: emailKey(email),
+    name: checkName(input.name),
+    password: input.password,
+    email_verified_at: null,
+    age_confirmed_at: input.ageConfirmedAtMs,
+    totp_seed: null,
+    totp_last_step: -1,
+    disabled_at: null,
+    created_at: input.createdAtMs,
+  };
 }
 
 async function remove(tx: Transaction<Tables>, id: string): Promise<void> {
@@ -203,6 +212,8 @@ async function remove(tx: Transaction<Tables>, id: string): Promise<void> {
     .where('role', '=', 'owner')
     .execute();
   for (const { org_id } of owned) await requireOtherOwner(tx, id, org_id);
+  await endAccess(tx, id);
+  await tx.deleteFrom('mails').where('user_id', '=', id).execute();
   await tx.deleteFrom('users').where('id', '=', id).execute();
 }
 

@@ -69,11 +69,10 @@ export function peopleContract(name: string, open: () => Promise<AccountsUnderTe
     it('use a one-time code once', async () => {
       const { accounts } = await open();
       const { id } = await makeUser(accounts);
-      expect(await Promise.all([accounts.users.useTotpStep(id, 5), accounts.users.useTotpStep(id, 5)])).toEqual([
-        true,
-        false,
-      ]);
-      expect(await accounts.users.useTotpStep(id, 4)).toBe(false);
+      expect(await Promise.all([accounts.secondFactors.useStep(id, 5), accounts.secondFactors.useStep(id, 5)])).toEqual(
+        [true, false],
+      );
+      expect(await accounts.secondFactors.useStep(id, 4)).toBe(false);
     });
 
     it('cannot be stored with anything but an argon2id string', async () => {

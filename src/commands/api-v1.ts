@@ -1,0 +1,67 @@
+/** Puts `/api/v1` together for `serve`, when it is first asked for. */
+import { clientAddresses } from '../api/client-address.ts';
+import type { V1App } from '../api/v1/v1.ts';
+import type { Log } from '../base/log.ts';
+import { apiOrigin, trustedProxies } from '../settings/load-settings.ts';
+import type { Settings } from '../settings/settings.ts';
+
+export interface LazyV1 {
+  get(): Promise<V1App>;
+  close(): Promise<void>;
+}
+
+/** What is over is removed this often. */
+const SWEEP_MS = 3_600_000;
+
+/** `port`: on which the API listens. */
+export function lazyV1(options: { settings: Settings; dataDir: string; log: Log; port: () => number }): LazyV1 {
+  let opened: ReturnType<typeof open> | undefined;
+  return {
+    async get() {
+      opened ??= open(options);
+      try {
+        return (await opened).app;
+      } catch (error) {
+        // Accounts that cannot be opened now may be later.
+        opened = undefined;
+        throw error;
+      }
+    },
+    async close() {
+      const found = await opened?.catch(() => undefined);
+      await found?.close();
+    },
+  };
+}
+
+async function open({ settings, dataDir, log, port }: Parameters<typeof lazyV1>[0]) {
+  const { openControlPlane } = await import('../accounts/control-plane.ts');
+  const { createV1 } = await import('../api/v1/v1.ts');
+  const origin = apiOrigin(settings, port());
+  const plane = await openControlPlane({ dataDir, settings: { ...settings, publicUrl: origin } });
+  const timer = setInterval(() => {
+    plane.sweep().catch((error: unknown) => log.warn({ error }, 'what is over could not be removed from accounts'));
+  }, SWEEP_MS);
+  timer.unref();
+  const { addressOf, isSecure } = clientAddresses(trustedProxies(settings));
+  const app = createV1({
+    plane,
+    log,
+    addressOf,
+    isSecure,
+    originOf: (c) => ownOrigin(settings, c.req.header('host'), origin),
+  });
+  return {
+    app,
+    async close() {
+      clearInterval(timer);
+      await plane.close();
+    },
+  };
+}
+
+/** Without a public address the service is used from its own machine, by any name that it has there. */
+function ownOrigin(settings: Settings, host: string | undefined, origin: string): string {
+  const isLocal = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i.test(host ?? '');
+  return settings.publicUrl === '' && isLocal ? `http://${host}` : origin;
+}
