@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> =
   sql: () => import('./commands/sql.ts'),
   org: () => import('./commands/org.ts'),
   token: () => import('./commands/token.ts'),
+  mail: () => import('./commands/mail.ts'),
   quarantine: () => import('./commands/quarantine.ts'),
   send: () => import('./commands/send.ts'),
   doctor: () => import('./commands/doctor.ts'),

@@ -77,8 +77,8 @@ export class RateLimiter {
 /** What counts as one client: an IPv4 address, or the /64 that an IPv6 host has to itself. */
 export function clientKey(address: string): string {
   const plain = address.toLowerCase().replace(/%.*$/, '');
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(plain);
-  if (mapped !== null) return mapped[1]!;
+  const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(plain) ?? [];
+  if (mapped !== undefined) return mapped;
   if (!plain.includes(':')) return plain;
   const [head = '', tail] = plain.split('::');
   const before = head === '' ? [] : head.split(':');

@@ -48,13 +48,13 @@ export function totpCode(seed: Uint8Array, step: number): string {
   counter.writeUInt32BE(Math.floor(step / 2 ** 32), 0);
   counter.writeUInt32BE(step % 2 ** 32, 4);
   const mac = createHmac('sha1', seed).update(counter).digest();
-  const number = mac.readUInt32BE(mac[mac.length - 1]! & 0xf) & 0x7fff_ffff;
+  const number = mac.readUInt32BE(mac.readUInt8(mac.length - 1) & 0xf) & 0x7fff_ffff;
   return String(number % 10 ** DIGITS).padStart(DIGITS, '0');
 }
 
 /** As shown, once: `ABCD-EFGH-IJKL-MNOP`. */
 export function newRecoveryCodes(random: Random): string[] {
-  return Array.from({ length: RECOVERY_CODES }, () => base32(random(RECOVERY_BYTES)).match(/.{4}/g)!.join('-'));
+  return Array.from({ length: RECOVERY_CODES }, () => (base32(random(RECOVERY_BYTES)).match(/.{4}/g) ?? []).join('-'));
 }
 
 /** What is hashed and compared: a code as it was typed, in any case, with or without its signs. */

@@ -8,6 +8,7 @@ const COMMANDS = `Usage: npm run -s backwork -- <command>
   sql "<query>" [--format F]     run a query, print the result in any ClickHouse format
   org create|list|limits         organizations
   token create|list|rotate|revoke    ingest tokens of an organization
+  mail list|show                 what waits to be mailed to people, with its links
   quarantine list|show|replay|drop   requests that ClickHouse refused for good, and bytes that no longer read
   send [--endpoint URL] [--protocol grpc|http] [--token T] [--count ORDERS] [--seed S]
                                  send sample traces, logs and metrics of a small shop; the token is BACKWORK_TOKEN too

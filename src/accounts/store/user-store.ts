@@ -99,6 +99,18 @@ export function userStore(db: Kysely<Tables>): UserStore {
         return user;
       }),
     remove: (id) => write(db, (tx) => remove(tx, id)),
+    isEmpty: async () => (await db.selectFrom('users').select('id').limit(1).executeTakeFirst()) === undefined,
+    ...membershipCalls(db),
+  };
+}
+
+type MembershipCalls = Pick<
+  UserStore,
+  'membershipsOf' | 'membersOf' | 'membership' | 'setMembership' | 'removeMembership'
+>;
+
+function membershipCalls(db: Kysely<Tables>): MembershipCalls {
+  return {
     async membershipsOf(userId) {
       const rows = await db
         .selectFrom('memberships')
@@ -126,7 +138,6 @@ export function userStore(db: Kysely<Tables>): UserStore {
         .executeTakeFirst();
       return row === undefined ? undefined : membership(row);
     },
-    isEmpty: async () => (await db.selectFrom('users').select('id').limit(1).executeTakeFirst()) === undefined,
     setMembership: (userId, orgId, role, atMs) =>
       write(db, async (tx, revision) => {
         await requireRow(tx, 'users', userId);

@@ -15,6 +15,9 @@ export interface AccountRouteDeps {
   readonly isSecure: (c: Context) => boolean;
 }
 
+const OPEN_MAIL = { access: { kind: 'public' }, rate: 'mail' } as const;
+const TAGS = ['Account'];
+
 const SignUp = z
   .object({
     email: Email,
@@ -37,7 +40,8 @@ const Done = z.object({ outcome: z.enum(['done', 'check-mail']) });
 export function accountRoutes(router: Router, deps: AccountRouteDeps): void {
   signUpRoutes(router, deps);
   sessionRoutes(router, deps);
-  linkRoutes(router, deps);
+  verificationRoutes(router, deps);
+  resetRoutes(router, deps);
 }
 
 function signUpRoutes(router: Router, { plane }: AccountRouteDeps): void {
@@ -47,7 +51,7 @@ function signUpRoutes(router: Router, { plane }: AccountRouteDeps): void {
     {
       method: 'post',
       path: '/sign-up',
-      tags: ['Account'],
+      tags: TAGS,
       summary: 'Make an account',
       request: { body: body(SignUp) },
       responses: { 202: json(SignedUp, 'Done, or a mail says how to go on.'), 409: problem(409) },
@@ -147,16 +151,14 @@ function confirmationRoute(router: Router, { plane }: AccountRouteDeps): void {
   );
 }
 
-function linkRoutes(router: Router, { plane }: AccountRouteDeps): void {
-  const open = { access: { kind: 'public' }, rate: 'mail' } as const;
-  const tags = ['Account'];
+function verificationRoutes(router: Router, { plane }: AccountRouteDeps): void {
   endpoint(
     router,
-    open,
+    OPEN_MAIL,
     {
       method: 'post',
       path: '/email-verification',
-      tags,
+      tags: TAGS,
       summary: 'Confirm an address with the link that was mailed there',
       request: { body: body(z.object({ link: LinkSecret }).strict()) },
       responses: { 200: json(Done, 'Confirmed.'), 404: problem(404) },
@@ -169,11 +171,11 @@ function linkRoutes(router: Router, { plane }: AccountRouteDeps): void {
   );
   endpoint(
     router,
-    open,
+    OPEN_MAIL,
     {
       method: 'post',
       path: '/email-verification/mail',
-      tags,
+      tags: TAGS,
       summary: 'Have another link mailed',
       request: { body: body(Login) },
       responses: { 202: json(Done, 'A mail is on its way, unless the address is confirmed.'), 401: problem(401) },
@@ -184,13 +186,16 @@ function linkRoutes(router: Router, { plane }: AccountRouteDeps): void {
       return c.json({ outcome: 'check-mail' as const }, 202);
     },
   );
+}
+
+function resetRoutes(router: Router, { plane }: AccountRouteDeps): void {
   endpoint(
     router,
-    open,
+    OPEN_MAIL,
     {
       method: 'post',
       path: '/password-reset/mail',
-      tags,
+      tags: TAGS,
       summary: 'Have a link mailed that sets a new password',
       request: { body: body(z.object({ email: Email }).strict()) },
       responses: { 202: json(Done, 'A mail is on its way, whether the address has an account or not.') },
@@ -202,11 +207,11 @@ function linkRoutes(router: Router, { plane }: AccountRouteDeps): void {
   );
   endpoint(
     router,
-    open,
+    OPEN_MAIL,
     {
       method: 'post',
       path: '/password-reset',
-      tags,
+      tags: TAGS,
       summary: 'Set a new password with the link that was mailed',
       description: 'Ends every session. A second factor stays switched on.',
       request: { body: body(NewPassword) },

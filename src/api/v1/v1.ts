@@ -4,7 +4,6 @@
  */
 import { type Hook, OpenAPIHono } from '@hono/zod-openapi';
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { routePath } from 'hono/route';
 import type { ControlPlane } from '../../accounts/control-plane.ts';
 import { BackworkError } from '../../base/errors.ts';
@@ -58,10 +57,10 @@ export function createV1(deps: V1Deps): V1App {
     c.env.note.route = `${V1_PATH}${templateOf(c)}`;
     c.env.note.orgId = c.get('organization')?.id;
   });
-  const tooLarge = () => {
-    throw new BackworkError('too-large', `the body is over the limit of ${API_BODY_BYTES_MAX} bytes`);
-  };
-  app.use(bodyLimit({ maxSize: API_BODY_BYTES_MAX, onError: tooLarge }));
+  app.use(async (c, next) => {
+    checkLength(c.req.header('content-length'), c.req.header('transfer-encoding'));
+    await next();
+  });
   const router: Router = { app, guard: createGuard(deps), declared: [] };
   accountRoutes(router, deps);
   meRoutes(router, deps.plane);
@@ -84,6 +83,14 @@ export function createV1(deps: V1Deps): V1App {
     fetch: async (request, env, note) => mounted.fetch(request, { ...env, note }),
     declared: router.declared,
   };
+}
+
+/** The length is said before anything is read, and Node's parser holds the sender to it. Throws `too-large`, `invalid-input`. */
+function checkLength(length: string | undefined, transferEncoding: string | undefined): void {
+  if (transferEncoding !== undefined)
+    throw new BackworkError('invalid-input', 'the body must come with a Content-Length', { field: 'Content-Length' });
+  if (Number(length ?? 0) > API_BODY_BYTES_MAX)
+    throw new BackworkError('too-large', `the body of ${length} bytes is over the limit of ${API_BODY_BYTES_MAX}`);
 }
 
 /** What a schema refuses, in the words of all other refusals. The value that was sent is not repeated. */

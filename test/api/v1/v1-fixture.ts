@@ -66,7 +66,10 @@ export class Caller {
     const init: RequestInit = { method, headers: sent };
     if (body !== undefined) {
       sent['content-type'] ??= 'application/json';
-      init.body = typeof body === 'string' ? body : JSON.stringify(body);
+      const text = typeof body === 'string' ? body : JSON.stringify(body);
+      init.body = text;
+      // As every server is told by a real client; a Request that was only made has none.
+      sent['content-length'] ??= String(Buffer.byteLength(text));
     }
     const note: RequestNote = { requestId: 'request', route: '', orgId: undefined };
     const response = await this.#app.fetch(new Request(`${ORIGIN}/api/v1${path}`, init), {}, note);
