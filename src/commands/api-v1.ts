@@ -1,5 +1,6 @@
 /** Puts `/api/v1` together for `serve`, when it is first asked for. */
 import { clientAddresses } from '../api/client-address.ts';
+import type { ControlPlane } from '../accounts/control-plane.ts';
 import type { V1App } from '../api/v1/v1.ts';
 import type { Log } from '../base/log.ts';
 import { apiOrigin, trustedProxies } from '../settings/load-settings.ts';
@@ -12,6 +13,8 @@ export interface LazyV1 {
 
 /** What is over is removed this often. */
 const SWEEP_MS = 3_600_000;
+/** How often the outbox is looked at: who waits for a link looks at their mail at once. */
+const MAIL_MS = 2_000;
 
 /** `port`: on which the API listens. */
 export function lazyV1(options: { settings: Settings; dataDir: string; log: Log; port: () => number }): LazyV1 {
@@ -43,6 +46,7 @@ async function open({ settings, dataDir, log, port }: Parameters<typeof lazyV1>[
     plane.sweep().catch((error: unknown) => log.warn({ error }, 'what is over could not be removed from accounts'));
   }, SWEEP_MS);
   timer.unref();
+  const stopMailer = await startMailer(settings, log, plane);
   const { addressOf, isSecure } = clientAddresses(trustedProxies(settings));
   const app = createV1({
     plane,
@@ -55,8 +59,23 @@ async function open({ settings, dataDir, log, port }: Parameters<typeof lazyV1>[
     app,
     async close() {
       clearInterval(timer);
+      stopMailer();
       await plane.close();
     },
+  };
+}
+
+/** Returns what ends it. Without an SMTP server there is nothing to start. */
+async function startMailer(settings: Settings, log: Log, plane: ControlPlane): Promise<() => void> {
+  const { smtpUrl, mailFrom: from } = settings;
+  if (smtpUrl === '') return () => undefined;
+  const { createMailer } = await import('../accounts/mailer.ts');
+  const mailer = createMailer({ outbox: plane.outbox, smtpUrl, from, log, nowMs: plane.nowMs });
+  const timer = setInterval(() => void mailer.sendDue(), MAIL_MS);
+  timer.unref();
+  return () => {
+    clearInterval(timer);
+    mailer.close();
   };
 }
 

@@ -100,6 +100,8 @@ async function serveUntilStopped(serving: Serving): Promise<void> {
   try {
     const shown = { readiness: () => service.readiness(), metrics: () => metrics.text(), v1: () => v1.get() };
     api = await startApi(settings, log, shown);
+    // What waited when the service was stopped is sent without waiting for somebody to call the API.
+    if (settings.smtpUrl !== '') await v1.get();
     const started = await Promise.race([service.start(), ending.promise]);
     if (started === undefined) return;
     const { engine, ...otlp } = started.ports;

@@ -243,8 +243,18 @@ function relationProblems(settings: Settings, wrong: ReadonlySet<string>): strin
     const why = `must be at most ${SETTINGS.inFlightMib.env} (${settings.inFlightMib} MiB), or no such body fits in memory`;
     problems.push(line(SETTINGS.bodyMib, settings.bodyMib, why));
   }
-  problems.push(...memoryProblems(settings, wrong), ...proxyProblems(settings));
+  problems.push(...memoryProblems(settings, wrong), ...proxyProblems(settings), ...mailProblems(settings, wrong));
   return [...problems, ...tlsProblems(settings), ...corsProblems(settings), ...portProblems(settings, wrong)];
+}
+
+function mailProblems(settings: Settings, wrong: ReadonlySet<string>): string[] {
+  if (settings.smtpUrl === '' || wrong.has('mailFrom')) return [];
+  const problems: string[] = [];
+  if (!URL.canParse(settings.smtpUrl) || new URL(settings.smtpUrl).hostname === '')
+    problems.push(line(SETTINGS.smtpUrl, settings.smtpUrl, `must be: ${SETTINGS.smtpUrl.meaning}`));
+  if (settings.mailFrom === '')
+    problems.push(line(SETTINGS.mailFrom, '', `must be an address, because ${SETTINGS.smtpUrl.env} is set`));
+  return problems;
 }
 
 function proxyProblems(settings: Settings): string[] {

@@ -113,6 +113,22 @@ export const SETTINGS = {
     meaning:
       'Who may make an account: open (everybody), invitation (who was invited, and the very first one) or closed (nobody over the API).',
   },
+  smtpUrl: {
+    env: 'BACKWORK_SMTP_URL',
+    type: 'text',
+    default: '',
+    secret: true,
+    pattern: /^(smtps?:\/\/[^\s]+)?$/,
+    meaning:
+      'smtp://user:password@host:587, or smtps:// for TLS from the first byte, of the server that sends mail to people. Empty: none is sent, and `mail list` shows what waits.',
+  },
+  mailFrom: {
+    env: 'BACKWORK_MAIL_FROM',
+    type: 'text',
+    default: '',
+    pattern: /^([^\s<>@,;:"]+@[^\s<>@,;:"]+)?$/,
+    meaning: 'Address that mail is sent from; needed with BACKWORK_SMTP_URL.',
+  },
   enginePort: {
     ...PORT,
     env: 'BACKWORK_ENGINE_PORT',

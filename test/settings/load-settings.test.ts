@@ -41,6 +41,8 @@ describe('settings', () => {
       publicUrl: '',
       trustedProxies: '',
       signUp: 'invitation',
+      smtpUrl: '',
+      mailFrom: '',
       enginePort: 8123,
       engineMemoryMib: 2_048,
       workers: 1,
