@@ -21,11 +21,6 @@ export type ErrorCode =
   | 'accounts-unavailable'
   | 'body-deadline'
   | 'shutting-down'
-  // answers of the API alone (api/error-response.ts)
-  | 'second-factor-needed'
-  | 'email-not-verified'
-  | 'confirmation-needed'
-  | 'precondition-failed'
   // what the telemetry store says
   | 'store-unreachable'
   | 'store-temporary'
@@ -43,7 +38,12 @@ export type ErrorCode =
   | 'not-found'
   | 'conflict'
   | 'invalid-input'
-  | 'internal';
+  | 'internal'
+  // answers of the API alone (api/error-response.ts)
+  | 'second-factor-needed'
+  | 'email-not-verified'
+  | 'confirmation-needed'
+  | 'precondition-failed';
 
 export interface ErrorDetails {
   /** What the same call made later may find better. Decided where the error is born, never from its text. */
