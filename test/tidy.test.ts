@@ -2,10 +2,12 @@
  * The house's rules that a program can check, on every file, each with a small bad input that proves that the check can
  * fail. A violation names file and line.
  */
+import { execFileSync } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { findDeadFiles } from './tidy/dead-files.ts';
+import { checkPlaces } from './tidy/places.ts';
 import { checkImportDirection } from './tidy/import-direction.ts';
 import { checkLockFile, checkPins } from './tidy/lock-file.ts';
 import type { SourceFile, Violation } from './tidy/source.ts';
@@ -26,6 +28,25 @@ const sources = files.filter((file) => file.path.startsWith('src/'));
 
 const lines = (violations: readonly Violation[]) => violations.map((one) => `${one.path}:${one.line}: ${one.rule}`);
 const file = (path: string, text: string): SourceFile => ({ path, text });
+
+describe('the repository', () => {
+  it('holds files of known kinds in known places only', () => {
+    const tracked = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0').slice(0, -1);
+    expect(tracked.length).toBeGreaterThan(100);
+    expect(lines(checkPlaces(tracked))).toEqual([]);
+  });
+
+  it.each([
+    ['numpy-2.0-cp312.whl', 'stands in no known place'],
+    ['notes.md', 'stands in no known place'],
+    ['data/accounts.sqlite', 'stands in no known place'],
+    ['src/a.js', 'is of no kind that belongs in src'],
+    ['src/api/a.ts.orig', 'is of no kind that belongs in src'],
+    ['test/core.1234', 'is of no kind that belongs in test'],
+  ])('is seen to hold %s', (path, rule) => {
+    expect(lines(checkPlaces([path]))).toEqual([`${path}:1: ${rule}`]);
+  });
+});
 
 describe('import directions', () => {
   it('are those of the layout', () => {

@@ -30,6 +30,8 @@ export interface NewOrganization {
   readonly slug?: string;
   readonly retentionDays: Readonly<Record<Scope, number>>;
   readonly createdAtMs: number;
+  /** User who becomes its owner with it; an organization of the command line has none until somebody is invited. */
+  readonly ownerId?: string;
 }
 
 export interface PlacementRules {

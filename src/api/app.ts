@@ -16,7 +16,8 @@ import type { Log } from '../base/log.ts';
 import { errorResponse } from './error-response.ts';
 import { healthRoutes, type Readiness } from './health-routes.ts';
 import { type MetricsPage, metricsRoutes } from './metrics-routes.ts';
-import type { RequestNote, V1App } from './v1/v1.ts';
+import type { RequestNote } from './v1/endpoint.ts';
+import type { V1App } from './v1/v1.ts';
 
 /** As v1/v1.ts has it, which is loaded later. */
 const V1_PATH = '/api/v1';

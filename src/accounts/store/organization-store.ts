@@ -112,6 +112,10 @@ async function create(db: Kysely<Tables>, input: NewOrganization, rules: Placeme
       weight: null,
     };
     await tx.insertInto('organizations').values(row).execute();
+    if (input.ownerId !== undefined) {
+      const owner = { user_id: input.ownerId, org_id: id, role: 'owner', created_at: input.createdAtMs, revision };
+      await tx.insertInto('memberships').values(owner).execute();
+    }
     return fromRow(row);
   });
 }

@@ -46,7 +46,7 @@ export interface UserStore {
   setName(id: string, name: string): Promise<User>;
   /** Undefined lets the user in again. Disabling ends every session. */
   setDisabled(id: string, disabledAtMs: number | undefined): Promise<User>;
-  /** With memberships, sessions and links. Throws `not-found`, and `conflict` for the only owner of an organization. */
+  /** With memberships, sessions, links, and invitations of the address. Throws `not-found`, and `conflict` for the only owner of an organization. */
   remove(id: string): Promise<void>;
   membershipsOf(userId: string): Promise<Membership[]>;
   membersOf(orgId: string): Promise<Membership[]>;
@@ -215,7 +215,8 @@ function newRow(input: NewUser): Omit<Selectable<UsersTable>, 'revision'> {
 }
 
 async function remove(tx: Transaction<Tables>, id: string): Promise<void> {
-  await requireRow(tx, 'users', id);
+  const user = await tx.selectFrom('users').select('email_key').where('id', '=', id).executeTakeFirst();
+  if (user === undefined) throw new BackworkError('not-found', `there is no user ${id}`);
   const owned = await tx
     .selectFrom('memberships')
     .select('org_id')
@@ -225,6 +226,8 @@ async function remove(tx: Transaction<Tables>, id: string): Promise<void> {
   for (const { org_id } of owned) await requireOtherOwner(tx, id, org_id);
   await endAccess(tx, id);
   await tx.deleteFrom('mails').where('user_id', '=', id).execute();
+  // Whoever invited the address may do so again; what is left of it here would be personal data of somebody who is gone.
+  await tx.deleteFrom('invitations').where('email_key', '=', user.email_key).execute();
   await tx.deleteFrom('users').where('id', '=', id).execute();
 }
 

@@ -6,7 +6,7 @@ import type { ControlPlane } from '../../accounts/control-plane.ts';
 import { SESSION_AGE_MS } from '../../accounts/store/session-store.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { body, type Env, endpoint, json, problem, type Router } from './endpoint.ts';
-import { authenticate, SESSION_COOKIE } from './principal.ts';
+import { authenticate, requirePerson, SESSION_COOKIE } from './principal.ts';
 import { Code, Email, LinkSecret, Password, showUser, UserShape } from './shapes.ts';
 
 export interface AccountRouteDeps {
@@ -115,8 +115,7 @@ function sessionRoutes(router: Router, deps: AccountRouteDeps): void {
       responses: { 204: { description: 'Logged out.' } },
     },
     async (c) => {
-      const principal = c.get('principal');
-      if (principal.kind === 'user') await plane.accounts.sessions.end(principal.session.digest);
+      await plane.accounts.sessions.end(requirePerson(c.get('principal')).session.digest);
       deleteCookie(c, SESSION_COOKIE, { path: '/', secure: true });
       return c.body(null, 204);
     },
@@ -139,14 +138,13 @@ function confirmationRoute(router: Router, { plane }: AccountRouteDeps): void {
       responses: { 200: json(UserShape, 'Confirmed.') },
     },
     async (c) => {
-      const principal = c.get('principal');
-      if (principal.kind !== 'user') throw new BackworkError('forbidden', 'this is for people');
+      const { user, session } = requirePerson(c.get('principal'));
       const { password, code } = c.req.valid('json');
-      await plane.identity.confirm(principal.user, password, code);
-      const renewed = await plane.sessions.renew(principal.session, true);
+      await plane.identity.confirm(user, password, code);
+      const renewed = await plane.sessions.renew(session, true);
       if (renewed === undefined) throw new BackworkError('unauthenticated', 'the session is over: log in again');
       giveCookie(c, renewed.cookie);
-      return c.json(showUser(principal.user), 200);
+      return c.json(showUser(user), 200);
     },
   );
 }
@@ -252,7 +250,5 @@ function giveCookie(c: Context, value: string): void {
 
 /** Of a route whose access is `user`. */
 export function userOf(c: Context<Env>) {
-  const principal = c.get('principal');
-  if (principal.kind !== 'user') throw new BackworkError('forbidden', 'this is for people: an API key cannot do it');
-  return principal.user;
+  return requirePerson(c.get('principal')).user;
 }

@@ -11,7 +11,6 @@ import type { ApiScope } from '../../accounts/api-key.ts';
 import type { Organization } from '../../accounts/organization.ts';
 import type { Role } from '../../accounts/role.ts';
 import type { Principal } from './principal.ts';
-import type { RequestNote } from './v1.ts';
 
 export type Access =
   | { readonly kind: 'public' }
@@ -30,6 +29,13 @@ export interface Rules {
   readonly confirmed?: true;
   /** Creates something: takes an Idempotency-Key. */
   readonly creates?: true;
+}
+
+/** What the request log is told by the route: its template, and whose organization it was about (privacy promise P4). */
+export interface RequestNote {
+  readonly requestId: string;
+  route: string;
+  orgId: string | undefined;
 }
 
 export interface Variables {

@@ -7,7 +7,7 @@ import { mayAs } from '../../accounts/role.ts';
 import { AUTHENTICATED_MS } from '../../accounts/store/session-store.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { type Access, type Env, type Guard, RATE_CLASSES, type RateClass, type Rules } from './endpoint.ts';
-import { actorOf, authenticate, type Principal } from './principal.ts';
+import { actorOf, authenticate, type Principal, requirePerson } from './principal.ts';
 
 export interface GuardDeps {
   readonly plane: ControlPlane;
@@ -54,16 +54,12 @@ async function admit(c: Context<Env>, deps: GuardDeps, rules: Rules, nowMs: numb
   const principal = await authenticate(c, deps.plane);
   if (principal.kind === 'user') requireOwnOrigin(c, deps, true);
   c.set('principal', principal);
-  if (rules.access.kind === 'user') requireUser(principal);
+  if (rules.access.kind === 'user') requirePerson(principal);
   if (rules.access.kind === 'organization') await requireRole(c, deps.plane, principal, rules.access);
   if (rules.confirmed === true && principal.kind === 'user') {
     if (nowMs - principal.session.authenticatedAtMs >= AUTHENTICATED_MS)
       throw new BackworkError('confirmation-needed', 'give the password once more: POST /api/v1/session/confirmation');
   }
-}
-
-function requireUser(principal: Principal): void {
-  if (principal.kind !== 'user') throw new BackworkError('forbidden', 'this is for people: an API key cannot do it');
 }
 
 /** A foreign organization is one that is not there. */
@@ -80,7 +76,7 @@ async function requireRole(
   if (principal.kind === 'key') {
     const { key } = principal;
     if (key.orgId !== organization.id) throw none();
-    if (access.scope === undefined) requireUser(principal);
+    if (access.scope === undefined) requirePerson(principal);
     else if (!key.scopes.includes(access.scope))
       throw new BackworkError('forbidden', `this needs an API key with the scope ${access.scope}`);
     c.set('role', undefined);

@@ -6,6 +6,7 @@ import type { Session } from '../../accounts/store/session-store.ts';
 import { BackworkError } from '../../base/errors.ts';
 import { userOf } from './account-routes.ts';
 import { body, type Env, endpoint, json, problem, type Router } from './endpoint.ts';
+import { requirePerson } from './principal.ts';
 import {
   Code,
   checkVersion,
@@ -204,7 +205,5 @@ function secondFactorRoutes(router: Router, plane: ControlPlane): void {
 }
 
 function sessionOf(c: Context<Env>): Session {
-  const principal = c.get('principal');
-  if (principal.kind !== 'user') throw new BackworkError('forbidden', 'this is for people: an API key cannot do it');
-  return principal.session;
+  return requirePerson(c.get('principal')).session;
 }

@@ -77,12 +77,11 @@ function listAndCreate(router: Router, plane: ControlPlane): void {
       if (owned >= OWNED_MAX)
         throw new BackworkError('conflict', `you own ${owned} organizations, at most ${OWNED_MAX}`);
       const { name, slug } = c.req.valid('json');
-      const input = { name, retentionDays: plane.retentionDays, createdAtMs: plane.nowMs() };
+      const input = { name, retentionDays: plane.retentionDays, createdAtMs: plane.nowMs(), ownerId: userId };
       const created = await accounts.organizations.create(
         slug === undefined ? input : { ...input, slug },
         plane.placementRules,
       );
-      await accounts.users.setMembership(userId, created.id, 'owner', plane.nowMs());
       await plane.audit(created.id, userId, 'organization.create', created.id);
       return c.json(showOrganization(created, 'owner'), 201, { etag: etag(created) });
     },

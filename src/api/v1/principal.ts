@@ -16,6 +16,12 @@ export type Principal =
 /** `__Host-`: with Secure, Path=/ and no Domain, so no other host can set it (RFC 6265bis). */
 export const SESSION_COOKIE = '__Host-bw_session';
 
+/** Who calls, when it is a person. Throws `forbidden` for an API key. */
+export function requirePerson(principal: Principal): Extract<Principal, { kind: 'user' }> {
+  if (principal.kind === 'user') return principal;
+  throw new BackworkError('forbidden', 'this is for people: an API key cannot do it');
+}
+
 /** For the audit log. */
 export function actorOf(principal: Principal): string {
   return principal.kind === 'user' ? principal.user.id : `key:${principal.key.id}`;

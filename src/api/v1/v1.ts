@@ -11,7 +11,7 @@ import type { Log } from '../../base/log.ts';
 import { errorResponse } from '../error-response.ts';
 import { accountRoutes } from './account-routes.ts';
 import { documentRoutes } from './document-routes.ts';
-import type { Declared, Env, Router } from './endpoint.ts';
+import type { Declared, Env, RequestNote, Router } from './endpoint.ts';
 import { createGuard } from './guard.ts';
 import { memberRoutes } from './member-routes.ts';
 import { meRoutes } from './me-routes.ts';
@@ -28,13 +28,6 @@ export interface V1Deps {
   readonly isSecure: (c: Context) => boolean;
   /** Of the pages that may call with a session cookie. */
   readonly originOf: (c: Context) => string;
-}
-
-/** What the request log is told by the route: its template, and whose organization it was about (privacy promise P4). */
-export interface RequestNote {
-  readonly requestId: string;
-  route: string;
-  orgId: string | undefined;
 }
 
 export interface V1App {

@@ -66,12 +66,12 @@ export class BuilderPool {
   }
 
   /**
-   * Memory for blocks of up to `bytes` columns data; whoever takes it has it alone until it is given back. It is kept: a
+   * Memory for a block whose columns take up to `bytes`; whoever takes it has it alone until it is given back. It is kept: a
    * block a second whose memory was new each time was 40 of the 95 MB a second that started collections of the whole heap.
    */
   takeBlock(bytes: number): ByteWriter {
     const needed = bytes + BLOCK_HEAD_BYTES;
-    let block = this.#block;
+    const block = this.#block;
     this.#block = undefined;
     if (block !== undefined) {
       const capacity = block.bytes.length;
@@ -79,8 +79,7 @@ export class BuilderPool {
       // Given up before the next one is made, so that there is never memory for two.
       block.shrink(0);
     }
-    block = new ByteWriter(Math.ceil(needed * BLOCK_ROOM));
-    return block;
+    return new ByteWriter(Math.ceil(needed * BLOCK_ROOM));
   }
 
   giveBlock(block: ByteWriter): void {

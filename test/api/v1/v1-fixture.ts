@@ -8,7 +8,8 @@ import { type ControlPlane, openControlPlane } from '../../../src/accounts/contr
 import { loadPepper } from '../../../src/accounts/key-file.ts';
 import type { Role } from '../../../src/accounts/role.ts';
 import { openAccounts } from '../../../src/accounts/store/accounts-database.ts';
-import { createV1, type RequestNote, type V1App } from '../../../src/api/v1/v1.ts';
+import type { RequestNote } from '../../../src/api/v1/endpoint.ts';
+import { createV1, type V1App } from '../../../src/api/v1/v1.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { NOON_MS, temporaryDir } from '../../accounts/accounts-fixture.ts';
 
