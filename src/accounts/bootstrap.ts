@@ -5,6 +5,7 @@ import { BackworkError } from '../base/errors.ts';
 import { loadKeyedHash } from '../base/keyed-hash.ts';
 import { type Pepper, pepperPath } from './key-file.ts';
 import { DEFAULT_SLUG, placementRules } from './organization.ts';
+import { loadPlanCatalogue } from './plan-catalogue.ts';
 import type { AccountsDatabase } from './store/accounts-database.ts';
 import { accountsPath } from './store/sqlite.ts';
 import { newTokenSecret, SCOPES } from './token.ts';
@@ -12,6 +13,7 @@ import { newTokenSecret, SCOPES } from './token.ts';
 /** What of the settings a first organization needs. */
 export interface BootstrapSettings {
   readonly retentionDays: number;
+  readonly plansFile: string;
   readonly ownPlacementsMax: number;
   readonly clickhouseUrl: string;
 }
@@ -67,8 +69,7 @@ export async function checkPepper(accounts: AccountsDatabase, pepper: Pepper, no
 }
 
 async function createDefault(accounts: AccountsDatabase, settings: BootstrapSettings, nowMs: number): Promise<string> {
-  const days = settings.retentionDays;
-  const retentionDays = { logs: days, metrics: days, traces: days };
-  const input = { name: DEFAULT_SLUG, slug: DEFAULT_SLUG, retentionDays, createdAtMs: nowMs };
+  const plan = loadPlanCatalogue(settings).defaultPlan;
+  const input = { name: DEFAULT_SLUG, slug: DEFAULT_SLUG, plan, createdAtMs: nowMs };
   return (await accounts.organizations.create(input, placementRules(settings))).id;
 }

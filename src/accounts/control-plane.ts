@@ -11,12 +11,13 @@ import { loadPepper, type Pepper } from './key-file.ts';
 import { type KeyRing, loadKeyRing } from './key-ring.ts';
 import { DEFAULT_SLUG, type PlacementRules, placementRules } from './organization.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
+import { loadPlanCatalogue, type PlanCatalogue } from './plan-catalogue.ts';
 import { type Argon2Parameters, createPasswords, type Passwords } from './password.ts';
 import { createSecondFactors, type SecondFactors } from './second-factor.ts';
 import { loadSecretBox } from './secret-box.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { type AccountsDatabase, openAccounts } from './store/accounts-database.ts';
-import { newTokenSecret, type Scope, type TokenSecret } from './token.ts';
+import { newTokenSecret, type TokenSecret } from './token.ts';
 
 export interface ControlPlaneOptions {
   readonly dataDir: string;
@@ -24,6 +25,7 @@ export interface ControlPlaneOptions {
     readonly signUp: string;
     readonly publicUrl: string;
     readonly retentionDays: number;
+    readonly plansFile: string;
     readonly ownPlacementsMax: number;
     readonly clickhouseUrl: string;
   };
@@ -39,8 +41,7 @@ export interface ControlPlane {
   readonly secondFactors: SecondFactors;
   readonly outbox: Outbox;
   readonly placementRules: PlacementRules;
-  /** Of a new organization. */
-  readonly retentionDays: Readonly<Record<Scope, number>>;
+  readonly plans: PlanCatalogue;
   readonly publicUrl: string;
   readonly nowMs: () => number;
   newSecret(): { readonly secret: string; readonly digest: string };
@@ -88,12 +89,11 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     signUpPolicy: settings.signUp as SignUpPolicy,
     firstOrgId: firstOrgId ?? '',
   });
-  const days = settings.retentionDays;
   return {
     ...{ accounts, identity, secondFactors, outbox, nowMs, digestOf, newSecret },
     sessions: sessionsOf(accounts, sessionKeys, secrets, nowMs),
     placementRules: placementRules(settings),
-    retentionDays: { logs: days, metrics: days, traces: days },
+    plans: loadPlanCatalogue(settings),
     publicUrl: settings.publicUrl,
     newToken: (kind) => newTokenSecret(kind, { pepper, hash, random: randomBytes }),
     async audit(orgId, actor, action, target, result = 'done') {

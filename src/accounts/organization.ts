@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import { BackworkError } from '../base/errors.ts';
 import type { OrganizationLimits } from './organization-limits.ts';
+import type { Plan, PlanOverrides } from './plan.ts';
 import type { Scope } from './token.ts';
 
 export interface Organization {
@@ -15,10 +16,19 @@ export interface Organization {
   readonly name: string;
   /** The id (partitions of its own) or `shared-<k>`. */
   readonly placement: string;
+  /** In force, as all that ingest reads: worked out from plan, overrides and choice (plan.ts). */
   readonly retentionDays: Readonly<Record<Scope, number>>;
   /** Set: ingest answers `forbidden`; data is kept. */
   readonly disabledAtMs: number | undefined;
   readonly limits: OrganizationLimits;
+  /** Undefined: no limit. */
+  readonly bytesPerDay: number | undefined;
+  /** Set, and not past: the volume of the day is used up, and ingest refuses until then. */
+  readonly refusedUntilMs: number | undefined;
+  /** Name of a plan of the catalogue. */
+  readonly plan: string;
+  readonly overrides: PlanOverrides;
+  readonly chosenDays: Readonly<Partial<Record<Scope, number>>>;
   readonly createdAtMs: number;
   readonly revision: number;
 }
@@ -28,7 +38,9 @@ export interface NewOrganization {
   readonly name: string;
   /** Derived from the name, and made unique by a number, when it is not given. */
   readonly slug?: string;
-  readonly retentionDays: Readonly<Record<Scope, number>>;
+  readonly plan: Plan;
+  /** What differs from the plan's retention; up to the plan's most. */
+  readonly chosenDays?: Readonly<Partial<Record<Scope, number>>>;
   readonly createdAtMs: number;
   /** User who becomes its owner with it; an organization of the command line has none until somebody is invited. */
   readonly ownerId?: string;

@@ -9,6 +9,7 @@
  * (from the terminal and from npm), hence SAME_SIGNAL_MS.
  */
 import { type ApiDeps, type ApiServer, createApi, serveApi } from '../api/app.ts';
+import type { AccountsDatabase } from '../accounts/store/accounts-database.ts';
 import { BackworkError } from '../base/errors.ts';
 import { takeLock } from '../base/lock-file.ts';
 import { createLog, type Log } from '../base/log.ts';
@@ -173,6 +174,7 @@ async function prepareAccounts(dataDir: string, settings: Settings, log: Log): P
   const accounts = await openAccounts({ dataDir });
   try {
     const { token } = await bootstrap(accounts, settings, loadPepper(dataDir, { create: true }));
+    await applyPlans(accounts, settings, log);
     const names = new Map<string, string>();
     for (const slug of settings.metricsOrganizations.split(',').filter((one) => one !== '')) {
       const organization = await accounts.organizations.find(slug);
@@ -184,6 +186,23 @@ async function prepareAccounts(dataDir: string, settings: Settings, log: Log): P
   } finally {
     await accounts.close();
   }
+}
+
+/** The catalogue may be another than at the last start. */
+async function applyPlans(accounts: AccountsDatabase, settings: Settings, log: Log): Promise<void> {
+  const { loadPlanCatalogue } = await import('../accounts/plan-catalogue.ts');
+  const { placementRules } = await import('../accounts/organization.ts');
+  const { effectsOf } = await import('../accounts/plan.ts');
+  const { changed, unknown } = await accounts.organizations.applyPlans(
+    loadPlanCatalogue(settings),
+    placementRules(settings),
+  );
+  for (const { before, after } of changed) {
+    const effects = effectsOf(before, after).map(({ text }) => text);
+    log.warn({ orgId: after.id, plan: after.plan, effects }, 'its plan has changed since the last start');
+  }
+  for (const { id: orgId, plan } of unknown)
+    log.warn({ orgId, plan }, 'its plan is not in the catalogue: what it gave goes on');
 }
 
 async function takeDataDirectory(dataDir: string) {

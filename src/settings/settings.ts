@@ -160,7 +160,15 @@ export const SETTINGS = {
     max: 730,
     unit: 'days',
     oneOf: [1, 3, 7, 14, 30, 60, 90, 180, 365, 730],
-    meaning: 'Retention that a new organization gets, for each signal.',
+    meaning:
+      'Retention of the plan self-hosted, for each signal: of organizations whose owners have not chosen another.',
+  },
+  plansFile: {
+    env: 'BACKWORK_PLANS_FILE',
+    type: 'text',
+    default: '',
+    meaning:
+      'Catalogue of plans (JSON); by default self-hosted, which limits nothing, and free, team and business as examples.',
   },
   ownPlacementsMax: {
     env: 'BACKWORK_OWN_PLACEMENTS_MAX',

@@ -6,11 +6,16 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { loadPepper } from '../../src/accounts/key-file.ts';
 import type { Organization, PlacementRules } from '../../src/accounts/organization.ts';
+import type { OrganizationLimits } from '../../src/accounts/organization-limits.ts';
+import { NO_OVERRIDES, namedLimits } from '../../src/accounts/plan.ts';
+import { loadPlanCatalogue } from '../../src/accounts/plan-catalogue.ts';
 import type { AccountsDatabase } from '../../src/accounts/store/accounts-database.ts';
 import { newTokenSecret, SCOPES, type Token } from '../../src/accounts/token.ts';
 import { loadKeyedHash } from '../../src/base/keyed-hash.ts';
 
 export const RULES: PlacementRules = { ownPlacementsMax: 8, sharedPlacements: 1 };
+export const PLANS = loadPlanCatalogue({ plansFile: '', retentionDays: 30 });
+export const DAYS = { logs: 7, metrics: 30, traces: 3 };
 export const HOUR_MS = 3_600_000;
 /** 2026-11-23T12:00:00Z */
 export const NOON_MS = 1_795_435_200_000;
@@ -23,8 +28,21 @@ export function temporaryDir(): string {
 }
 
 export function makeOrganization(accounts: AccountsDatabase, name: string, rules = RULES): Promise<Organization> {
-  const retentionDays = { logs: 7, metrics: 30, traces: 3 };
-  return accounts.organizations.create({ name, retentionDays, createdAtMs: NOON_MS }, rules);
+  return accounts.organizations.create(
+    { name, plan: PLANS.defaultPlan, chosenDays: DAYS, createdAtMs: NOON_MS },
+    rules,
+  );
+}
+
+/** As `org limits` does. */
+export async function setLimits(
+  accounts: AccountsDatabase,
+  id: string,
+  changes: Partial<OrganizationLimits>,
+): Promise<Organization> {
+  const { overrides } = (await accounts.organizations.find(id)) ?? { overrides: NO_OVERRIDES };
+  const limits = namedLimits({ ...overrides.limits, ...changes });
+  return accounts.organizations.decide(id, { overrides: { ...overrides, limits } }, PLANS, RULES);
 }
 
 /** A token of `dataDir`'s pepper, with its text. */

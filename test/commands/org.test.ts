@@ -123,3 +123,36 @@ describe('org limits', () => {
     await expect(org(dataDir, 'limits', ...args)).rejects.toMatchObject({ code });
   });
 });
+
+describe('org plan', () => {
+  it('puts an organization on a plan, overrides it one by one, and says what that does to stored rows', async () => {
+    const dataDir = temporaryDir();
+    await org(dataDir, 'create', '--name', 'Acme');
+    const plan = async (...args: string[]) => {
+      const { stdout, stderr } = await org(dataDir, 'plan', 'acme', ...args);
+      return {
+        inForce: Object.fromEntries(
+          stdout
+            .trim()
+            .split('\n')
+            .slice(1)
+            .map((line) => line.split('\t')),
+        ),
+        stderr,
+      };
+    };
+    expect((await plan()).inForce).toMatchObject({ plan: 'self-hosted', 'logs-days': '14', 'bytes-per-day': 'none' });
+    const team = await plan('--plan', 'free', '--logs-days', '90');
+    expect(team.inForce).toMatchObject({ plan: 'free', 'logs-days': '90', 'traces-days': '3', placement: 'shared-0' });
+    expect(team.stderr).toMatch(
+      /^logs: what arrives from now on is kept 90 days instead of 14; stored rows keep the 14/,
+    );
+    expect(team.stderr).toMatch(/\ntraces: .* 3 days instead of 14; stored rows that are older are hidden at once/);
+    const back = await plan('--logs-days', 'default', '--bytes-per-day', '0', '--placement', 'own');
+    expect(back.inForce).toMatchObject({ 'logs-days': '3', 'bytes-per-day': 'none', placement: 'own' });
+    await expect(plan('--plan', 'gold')).rejects.toMatchObject({ code: 'invalid-input' });
+    await expect(plan('--placement', 'moon')).rejects.toMatchObject({ code: 'invalid-input' });
+    await expect(plan('--logs-days', '2')).rejects.toMatchObject({ code: 'invalid-input' });
+    expect((await plan()).inForce).toEqual(back.inForce);
+  });
+});

@@ -47,6 +47,7 @@ describe('settings', () => {
       engineMemoryMib: 2_048,
       workers: 1,
       retentionDays: 30,
+      plansFile: '',
       ownPlacementsMax: 8,
       bodyMib: 64,
       ingestMemoryMib: 1_024,

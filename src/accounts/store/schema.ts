@@ -6,14 +6,16 @@
  *     revision_counter   one row, raised first in every write, so that writers follow one another and a reader of
  *                        "what is newer than n" misses none
  *     organizations ──< tokens      people: schema-people.ts      teams and keys: schema-teams.ts
+ *                                plans: columns of organizations, schema-plans.ts
  *
  * A row that changes takes the new revision. A migration that was released is never edited: add one.
  */
 import { type Kysely, sql } from 'kysely';
 import { type PeopleTables, people } from './schema-people.ts';
+import { type PlanColumns, plans } from './schema-plans.ts';
 import { type TeamTables, teamsAndKeys } from './schema-teams.ts';
 
-export interface OrganizationsTable {
+export interface OrganizationsTable extends PlanColumns {
   id: string;
   slug: string;
   name: string;
@@ -65,6 +67,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 2, up: organizationLimits },
   { version: 3, up: people },
   { version: 4, up: teamsAndKeys },
+  { version: 5, up: plans },
 ];
 
 /** `ltrim` of all allowed characters leaves nothing: the one test of a form that both databases have. */

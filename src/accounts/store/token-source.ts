@@ -25,6 +25,8 @@ export interface TokenGrant {
   readonly expiresAtMs: number | undefined;
   readonly revokedAtMs: number | undefined;
   readonly orgDisabled: boolean;
+  /** The volume of the day is used up: refused until then. */
+  readonly refusedUntilMs: number | undefined;
   readonly limits: OrganizationLimits;
   readonly revision: number;
 }
@@ -54,7 +56,7 @@ const BUSY_MS = 20;
 
 const GRANTS = `
   SELECT t.id, t.digest, t.org_id, t.scopes, t.expires_at, t.revoked_at, t.revision AS token_revision,
-    o.placement, o.retention_days_logs, o.retention_days_metrics, o.retention_days_traces, o.disabled_at,
+    o.placement, o.retention_days_logs, o.retention_days_metrics, o.retention_days_traces, o.disabled_at, o.refused_until,
     o.limit_bytes_per_second, o.limit_items_per_second, o.limit_requests_at_once, o.limit_spool_mib, o.weight,
     o.revision AS org_revision
   FROM tokens t JOIN organizations o ON o.id = t.org_id`;
@@ -75,6 +77,7 @@ interface GrantRow {
   retention_days_metrics: number;
   retention_days_traces: number;
   disabled_at: number | null;
+  refused_until: number | null;
   limit_bytes_per_second: number | null;
   limit_items_per_second: number | null;
   limit_requests_at_once: number | null;
@@ -191,6 +194,7 @@ function grantOf(row: GrantRow): TokenGrant {
     expiresAtMs: row.expires_at ?? undefined,
     revokedAtMs: row.revoked_at ?? undefined,
     orgDisabled: row.disabled_at !== null,
+    refusedUntilMs: row.refused_until ?? undefined,
     limits: {
       bytesPerSecond: row.limit_bytes_per_second ?? undefined,
       itemsPerSecond: row.limit_items_per_second ?? undefined,

@@ -77,7 +77,7 @@ function listAndCreate(router: Router, plane: ControlPlane): void {
       if (owned >= OWNED_MAX)
         throw new BackworkError('conflict', `you own ${owned} organizations, at most ${OWNED_MAX}`);
       const { name, slug } = c.req.valid('json');
-      const input = { name, retentionDays: plane.retentionDays, createdAtMs: plane.nowMs(), ownerId: userId };
+      const input = { name, plan: plane.plans.defaultPlan, createdAtMs: plane.nowMs(), ownerId: userId };
       const created = await accounts.organizations.create(
         slug === undefined ? input : { ...input, slug },
         plane.placementRules,

@@ -16,6 +16,7 @@ import { createGuard } from './guard.ts';
 import { memberRoutes } from './member-routes.ts';
 import { meRoutes } from './me-routes.ts';
 import { organizationRoutes } from './organization-routes.ts';
+import { planRoutes } from './plan-routes.ts';
 import { teamRoutes } from './team-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
 
@@ -58,6 +59,7 @@ export function createV1(deps: V1Deps): V1App {
   accountRoutes(router, deps);
   meRoutes(router, deps.plane);
   organizationRoutes(router, deps.plane);
+  planRoutes(router, deps.plane);
   memberRoutes(router, deps.plane);
   teamRoutes(router, deps.plane);
   tokenRoutes(router, deps.plane);

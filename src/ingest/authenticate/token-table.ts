@@ -36,6 +36,8 @@ export interface TokenRow {
   readonly expiresAtMs: number | undefined;
   readonly revokedAtMs: number | undefined;
   readonly orgDisabled: boolean;
+  /** The volume of the day is used up: `org-limit` until then. */
+  readonly refusedUntilMs: number | undefined;
   /** undefined: the default of the settings. */
   readonly limits: {
     readonly bytesPerSecond: number | undefined;
@@ -65,7 +67,7 @@ export interface TokenSource {
 export interface TokenTable {
   /**
    * The tenant of an authorization header's value; a promise only for unknown tokens. Throws or rejects with
-   * BackworkError `unauthenticated`, `forbidden` or `accounts-unavailable` (retryable).
+   * BackworkError `unauthenticated`, `forbidden`, `org-limit` or `accounts-unavailable` (both retryable).
    */
   tenant(authorization: string | undefined, signal: Signal): Tenant | Promise<Tenant>;
   /** Stops polling and closes the source; callers that wait get `shutting-down`. */
@@ -96,6 +98,8 @@ const REFRESH_INTERVAL_MS = 100;
 /** Of the time that the last refresh took: how long none follows. */
 const REST = 10;
 const REST_MS_MAX = 5_000;
+/** Who has used up a day gains nothing by asking every second; a plan may be raised at any time. */
+const VOLUME_RETRY_MS = 60_000;
 /** How long known tokens go on while accounts cannot be read. */
 const MEMORY_MS_MAX = 15 * 60_000;
 
@@ -212,6 +216,7 @@ class PolledTokenTable implements TokenTable {
       throw new BackworkError('unauthenticated', `ingest token ${row.id} has expired`);
     }
     if (row.orgDisabled) throw new BackworkError('forbidden', `organization ${row.orgId} is disabled`);
+    if (row.refusedUntilMs !== undefined && this.#deps.nowMs() < row.refusedUntilMs) throw usedUp(row);
     if (!tenant.scopes.has(signal)) {
       throw new BackworkError('forbidden', `ingest token ${row.id} may send ${row.scopes.join(', ')}, not ${signal}`);
     }
@@ -253,6 +258,17 @@ function tenantOf(row: TokenRow, defaults: OrganizationLimits): Tenant {
       weight: weight ?? defaults.weight,
     },
   };
+}
+
+function usedUp({ orgId, refusedUntilMs = 0 }: TokenRow): BackworkError {
+  const until = new Date(refusedUntilMs).toISOString();
+  const error = retryLater(
+    'org-limit',
+    `organization ${orgId} has used up its volume of the day; from ${until} on again`,
+    VOLUME_RETRY_MS,
+  );
+  error.orgId = orgId;
+  return error;
 }
 
 /** Unknown, revoked and wrong secret have one answer: which it was is none of a guesser's business. */

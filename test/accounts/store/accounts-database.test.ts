@@ -7,6 +7,7 @@ import { accountsPath, openSqlite } from '../../../src/accounts/store/sqlite.ts'
 import { makeOrganization, makeTokenOf, NOON_MS, secretOf, temporaryDir } from '../accounts-fixture.ts';
 import { accountsContract } from './accounts.contract.ts';
 import { peopleContract } from './people.contract.ts';
+import { plansContract } from './plans.contract.ts';
 import { teamsContract } from './teams.contract.ts';
 
 async function openTemporary() {
@@ -19,6 +20,7 @@ async function openTemporary() {
 accountsContract('SQLite', openTemporary);
 peopleContract('SQLite', openTemporary);
 teamsContract('SQLite', openTemporary);
+plansContract('SQLite', openTemporary);
 
 /** Every file below the directory that holds the text, by name. */
 function filesWith(dir: string, text: string): string[] {
@@ -82,7 +84,8 @@ describe('the accounts database in SQLite', () => {
     onTestFinished(() => database.close());
     const org = (id: string, slug: string) => () =>
       database.exec(
-        `INSERT INTO organizations VALUES ('${id}', '${slug}', 'n', 'shared-0', 1, 1, 1, NULL, 1, 1, NULL, NULL, NULL, NULL, NULL)`,
+        `INSERT INTO organizations (id, slug, name, placement, retention_days_logs, retention_days_metrics, retention_days_traces,
+          created_at, revision) VALUES ('${id}', '${slug}', 'n', 'shared-0', 1, 1, 1, 1, 1)`,
       );
     expect(org('org_aaaaaaaaaaaaaaa1', 'a')).toThrow('organizations_id_form');
     expect(org('org_aaaaaaaaaaaaaaa', 'a')).toThrow('organizations_id_form');

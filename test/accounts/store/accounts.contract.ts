@@ -1,7 +1,16 @@
 /** What every accounts database must do, whatever it is made of: run for SQLite, and for PostgreSQL when it exists. */
 import { describe, expect, it } from 'vitest';
 import type { AccountsDatabase } from '../../../src/accounts/store/accounts-database.ts';
-import { HOUR_MS, makeOrganization, makeTokenOf, NOON_MS, RULES, secretOf } from '../accounts-fixture.ts';
+import {
+  HOUR_MS,
+  makeOrganization,
+  makeTokenOf,
+  NOON_MS,
+  RULES,
+  secretOf,
+  PLANS,
+  setLimits,
+} from '../accounts-fixture.ts';
 
 export interface AccountsUnderTest {
   /** An empty database, migrated; closed when the test ends. */
@@ -36,7 +45,7 @@ export function accountsContract(name: string, open: () => Promise<AccountsUnder
       const again = {
         name: 'x',
         slug: 'acme',
-        retentionDays: { logs: 1, metrics: 1, traces: 1 },
+        plan: PLANS.defaultPlan,
         createdAtMs: NOON_MS,
       };
       await expect(accounts.organizations.create(again, RULES)).rejects.toMatchObject({ code: 'conflict' });
@@ -49,9 +58,9 @@ export function accountsContract(name: string, open: () => Promise<AccountsUnder
       const { accounts } = await open();
       const made = await makeOrganization(accounts, 'Acme');
       const limits = { bytesPerSecond: 1_000_000, itemsPerSecond: 0, requestsAtOnce: 8, spoolMib: 64, weight: 100 };
-      const set = await accounts.organizations.setLimits(made.id, limits);
+      const set = await setLimits(accounts, made.id, limits);
       expect(set).toMatchObject({ limits, revision: made.revision + 1 });
-      await accounts.organizations.setLimits(made.id, { requestsAtOnce: undefined, weight: 1 });
+      await setLimits(accounts, made.id, { requestsAtOnce: undefined, weight: 1 });
       const found = await accounts.organizations.find(made.id);
       expect(found?.limits).toEqual({ ...limits, requestsAtOnce: undefined, weight: 1 });
     });
@@ -67,9 +76,9 @@ export function accountsContract(name: string, open: () => Promise<AccountsUnder
         { spoolMib: 2e6 },
       ];
       for (const limits of cases) {
-        await expect(accounts.organizations.setLimits(id, limits)).rejects.toMatchObject({ code: 'invalid-input' });
+        await expect(setLimits(accounts, id, limits)).rejects.toMatchObject({ code: 'invalid-input' });
       }
-      const nobody = accounts.organizations.setLimits('org_aaaaaaaaaaaaaaaa', { weight: 1 });
+      const nobody = setLimits(accounts, 'org_aaaaaaaaaaaaaaaa', { weight: 1 });
       await expect(nobody).rejects.toMatchObject({ code: 'not-found' });
     });
 

@@ -5,7 +5,8 @@ import { organizationStore } from '../../../src/accounts/store/organization-stor
 import { MIGRATIONS, type Migration, type Tables } from '../../../src/accounts/store/schema.ts';
 import { accountsPath, openSqlite } from '../../../src/accounts/store/sqlite.ts';
 import { nodeSqliteDialect } from '../../../src/accounts/store/sqlite-dialect.ts';
-import { temporaryDir } from '../accounts-fixture.ts';
+import { loadPlanCatalogue } from '../../../src/accounts/plan-catalogue.ts';
+import { RULES, temporaryDir } from '../accounts-fixture.ts';
 
 function open(path = accountsPath(temporaryDir())) {
   const dialect = nodeSqliteDialect(openSqlite(path, { readOnly: false, busyMs: 20 }), path);
@@ -62,6 +63,22 @@ describe('migrations', () => {
     const none = undefined;
     const limits = { bytesPerSecond: none, itemsPerSecond: none, requestsAtOnce: none, spoolMib: none, weight: none };
     expect(found).toMatchObject({ id: 'org_aaaaaaaaaaaaaaaa', name: 'Old', limits });
+  });
+
+  it('make no stored row expire earlier: what an organization had before there were plans stays decided for it', async () => {
+    const { db, path } = open();
+    await migrateAccounts(db, path, MIGRATIONS.slice(0, 4));
+    await sql`INSERT INTO organizations VALUES
+      ('org_aaaaaaaaaaaaaaaa', 'old', 'Old', 'shared-0', 90, 365, 7, NULL, 1, 1, 1000, NULL, 0, NULL, 50)`.execute(db);
+    await migrateAccounts(db, path);
+    const store = organizationStore(db);
+    const applied = await store.applyPlans(loadPlanCatalogue({ plansFile: '', retentionDays: 1 }), RULES);
+    expect(applied.changed).toEqual([]);
+    expect(await store.find('old')).toMatchObject({
+      plan: 'self-hosted',
+      retentionDays: { logs: 90, metrics: 365, traces: 7 },
+      limits: { bytesPerSecond: 1_000, requestsAtOnce: 0, weight: 50 },
+    });
   });
 
   it('of a newer program are refused, and of an older one not yet readable', async () => {

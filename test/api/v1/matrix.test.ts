@@ -57,6 +57,9 @@ const EXAMPLES: Readonly<Record<string, MakeExample>> = {
   'get /organizations/{org}': () => ({}),
   'patch /organizations/{org}': () => ({ body: { name: 'Renamed' } }),
   'get /organizations/{org}/audit': () => ({}),
+  'get /plans': () => ({}),
+  'get /organizations/{org}/plan': () => ({}),
+  'patch /organizations/{org}/plan': () => ({ body: { retentionDays: { logs: 7 } } }),
   'get /organizations/{org}/members': () => ({}),
   'put /organizations/{org}/members/{user}': ({ otherId }) => ({ params: { user: otherId }, body: { role: 'viewer' } }),
   'delete /organizations/{org}/members/{user}': ({ otherId, callerId }) => ({ params: { user: callerId || otherId } }),
@@ -132,7 +135,7 @@ async function makeToken({ api, orgId }: World): Promise<Example> {
 }
 
 function makeOrganization(api: TestApi) {
-  const input = { name: `Org ${++serial}`, retentionDays: api.plane.retentionDays, createdAtMs: api.clock.nowMs };
+  const input = { name: `Org ${++serial}`, plan: api.plane.plans.defaultPlan, createdAtMs: api.clock.nowMs };
   return api.plane.accounts.organizations.create(input, { ownPlacementsMax: 2, sharedPlacements: 1 });
 }
 

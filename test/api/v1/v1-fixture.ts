@@ -102,6 +102,7 @@ export async function openTestApi(settings: { signUp?: string } = {}): Promise<T
   const all = {
     signUp: 'open',
     publicUrl: ORIGIN,
+    plansFile: '',
     retentionDays: 30,
     ownPlacementsMax: 8,
     clickhouseUrl: '',

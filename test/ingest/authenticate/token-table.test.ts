@@ -11,7 +11,14 @@ import { newTokenSecret } from '../../../src/accounts/token.ts';
 import { loadKeyedHash } from '../../../src/base/keyed-hash.ts';
 import { openTokenTable, type TokenSource } from '../../../src/ingest/authenticate/token-table.ts';
 import type { Signal, Tenant } from '../../../src/ingest/messages.ts';
-import { HOUR_MS, makeOrganization, makeTokenOf, NOON_MS, temporaryDir } from '../../accounts/accounts-fixture.ts';
+import {
+  HOUR_MS,
+  makeOrganization,
+  makeTokenOf,
+  NOON_MS,
+  temporaryDir,
+  setLimits,
+} from '../../accounts/accounts-fixture.ts';
 
 const NEVER_MS = 3_600_000;
 const MINUTE_MS = 60_000;
@@ -115,13 +122,13 @@ describe('a known token', () => {
   it('has the limits of its organization before the defaults, the changed ones after the next refresh', async () => {
     const { accounts, dataDir, open } = await openTable({ pollMs: 10 });
     const org = await makeOrganization(accounts, 'Acme');
-    await accounts.organizations.setLimits(org.id, { bytesPerSecond: 1_000, requestsAtOnce: 0, spoolMib: 2 });
+    await setLimits(accounts, org.id, { bytesPerSecond: 1_000, requestsAtOnce: 0, spoolMib: 2 });
     const { token } = await makeTokenOf(accounts, dataDir, org.id);
     const table = await open();
     const limits = async () => (await table.tenant(`Bearer ${token}`, 'logs')).limits;
     const own = { bytesPerSecond: 1_000, itemsPerSecond: 6, requestsAtOnce: 0, spoolBytes: 2_097_152, weight: 3 };
     expect(await limits()).toEqual(own);
-    await accounts.organizations.setLimits(org.id, { bytesPerSecond: undefined, weight: 50 });
+    await setLimits(accounts, org.id, { bytesPerSecond: undefined, weight: 50 });
     await until(async () => (await limits()).weight === 50);
     expect(await limits()).toEqual({ ...own, bytesPerSecond: 7, weight: 50 });
   });
@@ -137,6 +144,21 @@ describe('a known token', () => {
     expect(await answer(table, narrow.token, 'logs')).toBe('forbidden');
     expect(await answer(table, narrow.token, 'metrics')).toBe(org.id);
     expect(await answer(table, disabled.token)).toBe('forbidden');
+  });
+
+  it('is told to come back while the volume of the day is used up, and taken again when the time has come', async () => {
+    const { accounts, dataDir, open, clock } = await openTable({ pollMs: 10 });
+    const org = await makeOrganization(accounts, 'Acme');
+    const { token } = await makeTokenOf(accounts, dataDir, org.id);
+    const table = await open();
+    expect(await answer(table, token)).toBe(org.id);
+    await accounts.organizations.setRefusedUntil(org.id, NOON_MS + HOUR_MS);
+    await until(async () => (await answer(table, token)) === 'org-limit');
+    const judged = async () => table.tenant(`Bearer ${token}`, 'logs');
+    const refusal = { retryable: true, retryAfterMs: 60_000, orgId: org.id };
+    await expect(judged()).rejects.toMatchObject(refusal);
+    clock.nowMs = NOON_MS + HOUR_MS;
+    expect(await answer(table, token)).toBe(org.id);
   });
 
   it('ends when its expiry has come, by the clock alone', async () => {
