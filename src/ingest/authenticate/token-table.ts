@@ -98,8 +98,8 @@ const REFRESH_INTERVAL_MS = 100;
 /** Of the time that the last refresh took: how long none follows. */
 const REST = 10;
 const REST_MS_MAX = 5_000;
-/** Who has used up a day gains nothing by asking every second; a plan may be raised at any time. */
-const VOLUME_RETRY_MS = 60_000;
+/** The longest that an answer may say (reference H22): who has used up a day gains nothing by asking every second. */
+const VOLUME_RETRY_MS = 5_000;
 /** How long known tokens go on while accounts cannot be read. */
 const MEMORY_MS_MAX = 15 * 60_000;
 
