@@ -36,7 +36,7 @@ export interface TokenRow {
   readonly expiresAtMs: number | undefined;
   readonly revokedAtMs: number | undefined;
   readonly orgDisabled: boolean;
-  /** The volume of the day is used up: `org-limit` until then. */
+  /** The volume of the day is used up: `volume-used-up` until then. */
   readonly refusedUntilMs: number | undefined;
   /** undefined: the default of the settings. */
   readonly limits: {
@@ -67,7 +67,7 @@ export interface TokenSource {
 export interface TokenTable {
   /**
    * The tenant of an authorization header's value; a promise only for unknown tokens. Throws or rejects with
-   * BackworkError `unauthenticated`, `forbidden`, `org-limit` or `accounts-unavailable` (both retryable).
+   * BackworkError `unauthenticated`, `forbidden`, `volume-used-up` or `accounts-unavailable` (retryable).
    */
   tenant(authorization: string | undefined, signal: Signal): Tenant | Promise<Tenant>;
   /** Stops polling and closes the source; callers that wait get `shutting-down`. */
@@ -98,8 +98,6 @@ const REFRESH_INTERVAL_MS = 100;
 /** Of the time that the last refresh took: how long none follows. */
 const REST = 10;
 const REST_MS_MAX = 5_000;
-/** The longest that an answer may say (reference H22): who has used up a day gains nothing by asking every second. */
-const VOLUME_RETRY_MS = 5_000;
 /** How long known tokens go on while accounts cannot be read. */
 const MEMORY_MS_MAX = 15 * 60_000;
 
@@ -260,12 +258,12 @@ function tenantOf(row: TokenRow, defaults: OrganizationLimits): Tenant {
   };
 }
 
+/** For good, not to be tried again: a client that kept a day's worth to send it at midnight would lose more than this. */
 function usedUp({ orgId, refusedUntilMs = 0 }: TokenRow): BackworkError {
   const until = new Date(refusedUntilMs).toISOString();
-  const error = retryLater(
-    'org-limit',
+  const error = new BackworkError(
+    'volume-used-up',
     `organization ${orgId} has used up its volume of the day; from ${until} on again`,
-    VOLUME_RETRY_MS,
   );
   error.orgId = orgId;
   return error;

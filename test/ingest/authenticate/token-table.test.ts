@@ -146,16 +146,16 @@ describe('a known token', () => {
     expect(await answer(table, disabled.token)).toBe('forbidden');
   });
 
-  it('is told to come back while the volume of the day is used up, and taken again when the time has come', async () => {
+  it('is refused while the volume of the day is used up, and taken again when the time has come', async () => {
     const { accounts, dataDir, open, clock } = await openTable({ pollMs: 10 });
     const org = await makeOrganization(accounts, 'Acme');
     const { token } = await makeTokenOf(accounts, dataDir, org.id);
     const table = await open();
     expect(await answer(table, token)).toBe(org.id);
     await accounts.organizations.setRefusedUntil(org.id, NOON_MS + HOUR_MS);
-    await until(async () => (await answer(table, token)) === 'org-limit');
+    await until(async () => (await answer(table, token)) === 'volume-used-up');
     const judged = async () => table.tenant(`Bearer ${token}`, 'logs');
-    const refusal = { retryable: true, retryAfterMs: 5_000, orgId: org.id };
+    const refusal = { retryable: false, orgId: org.id };
     await expect(judged()).rejects.toMatchObject(refusal);
     clock.nowMs = NOON_MS + HOUR_MS;
     expect(await answer(table, token)).toBe(org.id);
