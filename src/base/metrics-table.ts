@@ -178,6 +178,16 @@ export const METRICS = {
   // --- the service
   backwork_ready: { type: 'gauge', help: '1 while at least one ingest process accepts, as /readyz.', labels: [] },
   backwork_accepting: { type: 'gauge', help: '1 while this ingest process accepts.', labels: ['worker'] },
+  backwork_retention_behind_seconds: {
+    type: 'gauge',
+    help: 'How long ago the stored partition that is most overdue should have been dropped; 0 when none is.',
+    labels: [],
+  },
+  backwork_retention_dropped_rows_total: {
+    type: 'counter',
+    help: 'Rows in partitions that were dropped because their retention was over.',
+    labels: [],
+  },
   backwork_disk_free_bytes: { type: 'gauge', help: 'Left on the disk of the data directory.', labels: [] },
   backwork_disk_size_bytes: { type: 'gauge', help: 'Size of that disk.', labels: [] },
   backwork_disk_reserve_bytes: { type: 'gauge', help: 'Below this much left, ingest refuses.', labels: [] },

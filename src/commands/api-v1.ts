@@ -3,8 +3,20 @@ import { clientAddresses } from '../api/client-address.ts';
 import type { ControlPlane } from '../accounts/control-plane.ts';
 import type { V1App } from '../api/v1/v1.ts';
 import type { Log } from '../base/log.ts';
+import type { ClickHouse } from '../engine/clickhouse.ts';
 import { apiOrigin, trustedProxies } from '../settings/load-settings.ts';
 import type { Settings } from '../settings/settings.ts';
+import { TABLES } from '../tables/all-tables.ts';
+
+export interface LazyV1Options {
+  readonly settings: Settings;
+  readonly dataDir: string;
+  readonly log: Log;
+  /** On which the API listens. */
+  readonly port: () => number;
+  /** To the telemetry store, where it is now. */
+  readonly connect: () => Promise<ClickHouse>;
+}
 
 export interface LazyV1 {
   get(): Promise<V1App>;
@@ -16,8 +28,7 @@ const SWEEP_MS = 3_600_000;
 /** How often the outbox is looked at: who waits for a link looks at their mail at once. */
 const MAIL_MS = 2_000;
 
-/** `port`: on which the API listens. */
-export function lazyV1(options: { settings: Settings; dataDir: string; log: Log; port: () => number }): LazyV1 {
+export function lazyV1(options: LazyV1Options): LazyV1 {
   let opened: ReturnType<typeof open> | undefined;
   return {
     async get() {
@@ -37,7 +48,7 @@ export function lazyV1(options: { settings: Settings; dataDir: string; log: Log;
   };
 }
 
-async function open({ settings, dataDir, log, port }: Parameters<typeof lazyV1>[0]) {
+async function open({ settings, dataDir, log, port, connect }: LazyV1Options) {
   const { openControlPlane } = await import('../accounts/control-plane.ts');
   const { createV1 } = await import('../api/v1/v1.ts');
   const origin = apiOrigin(settings, port());
@@ -48,11 +59,14 @@ async function open({ settings, dataDir, log, port }: Parameters<typeof lazyV1>[
   timer.unref();
   const stopMailer = await startMailer(settings, log, plane);
   const { addressOf, isSecure } = clientAddresses(trustedProxies(settings));
+  let connected: Promise<ClickHouse> | undefined;
+  const clickhouse = () => (connected ??= connect());
   const app = createV1({
     plane,
     log,
     addressOf,
     isSecure,
+    telemetry: { clickhouse, tables: TABLES.map(({ name }) => name) },
     originOf: (c) => ownOrigin(settings, c.req.header('host'), origin),
   });
   return {
@@ -60,6 +74,7 @@ async function open({ settings, dataDir, log, port }: Parameters<typeof lazyV1>[
     async close() {
       clearInterval(timer);
       stopMailer();
+      await (await connected)?.close();
       await plane.close();
     },
   };

@@ -13,6 +13,7 @@ import type { AccountsDatabase } from '../accounts/store/accounts-database.ts';
 import { BackworkError } from '../base/errors.ts';
 import { takeLock } from '../base/lock-file.ts';
 import { createLog, type Log } from '../base/log.ts';
+import type { ClickHouse } from '../engine/clickhouse.ts';
 import { encodeNames } from '../ingest/metrics/organization-names.ts';
 import { isLoopback, otlpTlsPaths, spoolReserveBytes } from '../settings/load-settings.ts';
 import { SETTINGS, type Settings } from '../settings/settings.ts';
@@ -31,6 +32,7 @@ import {
   storeTarget,
   writeServiceState,
 } from './data-directory.ts';
+import { type Housekeeping, startHousekeeping } from './housekeeping.ts';
 import { prepareCompileCache, releaseStartupMemory } from './idle-memory.ts';
 import { requirePlatform } from './platform.ts';
 import { createService, type Service } from './service.ts';
@@ -96,8 +98,11 @@ async function serveUntilStopped(serving: Serving): Promise<void> {
   const unlisten = onSignals(log, ending.resolve, () => service.kill());
   let api: ApiServer | undefined;
   const reserveBytes = (diskBytes: number) => spoolReserveBytes(settings, diskBytes);
-  const metrics = new ServiceMetrics({ dataDir, reserveBytes, source: service.source, log });
-  const v1 = lazyV1({ settings, dataDir, log, port: () => api?.port ?? settings.apiPort });
+  const retention = () => housekeeping?.retention();
+  const metrics = new ServiceMetrics({ dataDir, reserveBytes, source: service.source, retention, log });
+  const connect = () => connectToStore(settings, dataDir, service.enginePort());
+  const v1 = lazyV1({ settings, dataDir, log, connect, port: () => api?.port ?? settings.apiPort });
+  let housekeeping: Housekeeping | undefined;
   try {
     const shown = { readiness: () => service.readiness(), metrics: () => metrics.text(), v1: () => v1.get() };
     api = await startApi(settings, log, shown);
@@ -117,16 +122,26 @@ async function serveUntilStopped(serving: Serving): Promise<void> {
       ? ''
       : ', but the telemetry store is not reached yet: what arrives waits in the spool';
     context.stdout(`backwork is ready after ${seconds} s (Ctrl-C stops it)${store}\n`);
+    housekeeping = startHousekeeping({ dataDir, log, connect });
     releaseStartupMemory();
     await ending.promise;
   } finally {
+    const looked = housekeeping?.stop();
     await service.stop(STOP_WITHIN_MS);
+    await looked;
     await api?.close(API_STOP_MS);
     await v1.close();
     metrics.stop();
     removeServiceState(dataDir);
     unlisten();
   }
+}
+
+/** Loaded when it is asked for the first time. */
+async function connectToStore(settings: Settings, dataDir: string, enginePort: number): Promise<ClickHouse> {
+  const { connectClickHouse } = await import('../engine/clickhouse.ts');
+  const login = settings.clickhouseUrl === '' ? engineLogin(dataDir) : undefined;
+  return connectClickHouse(storeTarget(settings, login, enginePort));
 }
 
 async function makeService(deps: Serving & { readonly onFatal: (error: unknown) => void }): Promise<Service> {

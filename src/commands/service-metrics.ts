@@ -8,6 +8,7 @@ import { messageOf } from '../base/errors.ts';
 import { type MetricValues, MetricSheet, type Sample } from '../base/metrics.ts';
 import { METRICS, type MetricDefinition, type MetricName } from '../base/metrics-table.ts';
 import { ProcessWatch } from '../base/metrics-process.ts';
+import type { RetentionState } from '../housekeeping/retention-keeper.ts';
 import type { Child } from '../supervisor.ts';
 import { type ChildMetrics, sumOf } from './child-metrics.ts';
 import { DiskWatch } from './disk-watch.ts';
@@ -34,6 +35,8 @@ export interface ServiceMetricsDeps {
   /** Below this much free disk ingest refuses, given the disk's size. */
   readonly reserveBytes: (diskBytes: number) => number;
   readonly source: MetricsSource;
+  /** Undefined before it was looked after. */
+  readonly retention?: () => RetentionState | undefined;
   readonly log: Log;
 }
 
@@ -72,6 +75,11 @@ export class ServiceMetrics {
     for (const { worker, bytes, segments } of disk.spools) {
       own.add('backwork_spool_bytes', bytes, { worker });
       own.add('backwork_spool_segments', segments, { worker });
+    }
+    const retention = this.#deps.retention?.();
+    if (retention !== undefined) {
+      own.add('backwork_retention_behind_seconds', retention.behindMs / 1_000);
+      own.add('backwork_retention_dropped_rows_total', retention.droppedRows);
     }
     if (room !== undefined) {
       own.add('backwork_disk_free_bytes', room.freeBytes);

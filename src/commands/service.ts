@@ -42,6 +42,8 @@ export interface Service {
    * being tried. Throws the first error that no restart mends; the caller then calls `stop`.
    */
   start(): Promise<{ ports: ServicePorts; storeReady: boolean }>;
+  /** Where the embedded engine listens now; 0 with a server. */
+  enginePort(): number;
   /** Whether a request sent now would be accepted, and what is amiss. */
   readiness(): { ready: boolean; reasons: string[] };
   /** All children have ended when it resolves, `withinMs` from now at most. */
@@ -109,6 +111,10 @@ class SupervisedService implements Service {
       ports: { grpc, http, engine: this.#engine === undefined ? undefined : engine },
       storeReady: this.#storeReady,
     };
+  }
+
+  enginePort(): number {
+    return this.#engine === undefined ? 0 : this.#ports.engine;
   }
 
   readiness(): { ready: boolean; reasons: string[] } {

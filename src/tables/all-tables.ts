@@ -23,3 +23,9 @@ export const TABLES: readonly Table[] = [
   METRICS_EXPONENTIAL_HISTOGRAM,
   METRICS_SUMMARY,
 ];
+
+/** The signal whose retention holds for the rows of a table. */
+export function signalOf(table: string): 'logs' | 'metrics' | 'traces' {
+  if (table.startsWith('otel_logs')) return 'logs';
+  return table.startsWith('otel_traces') ? 'traces' : 'metrics';
+}

@@ -8,6 +8,7 @@ import { routePath } from 'hono/route';
 import type { ControlPlane } from '../../accounts/control-plane.ts';
 import { BackworkError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import type { ClickHouse } from '../../engine/clickhouse.ts';
 import { errorResponse } from '../error-response.ts';
 import { accountRoutes } from './account-routes.ts';
 import { documentRoutes } from './document-routes.ts';
@@ -16,6 +17,7 @@ import { createGuard } from './guard.ts';
 import { memberRoutes } from './member-routes.ts';
 import { meRoutes } from './me-routes.ts';
 import { organizationRoutes } from './organization-routes.ts';
+import { retentionRoutes } from './retention-routes.ts';
 import { planRoutes } from './plan-routes.ts';
 import { teamRoutes } from './team-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
@@ -27,8 +29,17 @@ export interface V1Deps {
   readonly addressOf: (c: Context) => string;
   /** Came over TLS, or from this machine to this machine. */
   readonly isSecure: (c: Context) => boolean;
+  readonly telemetry: Telemetry;
   /** Of the pages that may call with a session cookie. */
   readonly originOf: (c: Context) => string;
+}
+
+/** What is stored, for those who ask about their own. */
+export interface Telemetry {
+  /** One connection, kept. */
+  readonly clickhouse: () => Promise<ClickHouse>;
+  /** Names of all tables. */
+  readonly tables: readonly string[];
 }
 
 export interface V1App {
@@ -60,6 +71,7 @@ export function createV1(deps: V1Deps): V1App {
   meRoutes(router, deps.plane);
   organizationRoutes(router, deps.plane);
   planRoutes(router, deps.plane);
+  retentionRoutes(router, deps.plane, deps.telemetry);
   memberRoutes(router, deps.plane);
   teamRoutes(router, deps.plane);
   tokenRoutes(router, deps.plane);

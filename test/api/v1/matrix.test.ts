@@ -3,7 +3,9 @@
  * what the declaration says. A route without an example here fails, so none can be forgotten.
  */
 import { randomBytes } from 'node:crypto';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
+import { temporaryDir } from '../../accounts/accounts-fixture.ts';
+import { startEngine } from '../../ingest/store/engine-fixture.ts';
 import { API_SCOPES } from '../../../src/accounts/api-key.ts';
 import { mayAs, ROLES, type Role } from '../../../src/accounts/role.ts';
 import type { Declared } from '../../../src/api/v1/endpoint.ts';
@@ -60,6 +62,7 @@ const EXAMPLES: Readonly<Record<string, MakeExample>> = {
   'get /plans': () => ({}),
   'get /organizations/{org}/plan': () => ({}),
   'patch /organizations/{org}/plan': () => ({ body: { retentionDays: { logs: 7 } } }),
+  'get /organizations/{org}/retention': () => ({}),
   'get /organizations/{org}/members': () => ({}),
   'put /organizations/{org}/members/{user}': ({ otherId }) => ({ params: { user: otherId }, body: { role: 'viewer' } }),
   'delete /organizations/{org}/members/{user}': ({ otherId, callerId }) => ({ params: { user: callerId || otherId } }),
@@ -216,7 +219,11 @@ async function cell(api: TestApi, route: Declared, kind: Kind, owner: 'own' | 'f
 }
 
 it('every route answers every caller as it is declared', async () => {
-  const api = await openTestApi();
+  const dir = temporaryDir();
+  const engine = await startEngine(dir);
+  onTestFinished(() => engine.close());
+  await engine.createTable('rows');
+  const api = await openTestApi({}, { tables: ['rows'], clickhouse: async () => engine.clickhouse() });
   const guarded = api.app.declared.filter(({ access }) => access.kind !== 'public');
   expect(Object.keys(EXAMPLES).sort()).toEqual(guarded.map(({ method, path }) => `${method} ${path}`).sort());
   const wrong: string[] = [];

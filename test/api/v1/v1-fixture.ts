@@ -9,8 +9,9 @@ import { loadPepper } from '../../../src/accounts/key-file.ts';
 import type { Role } from '../../../src/accounts/role.ts';
 import { openAccounts } from '../../../src/accounts/store/accounts-database.ts';
 import type { RequestNote } from '../../../src/api/v1/endpoint.ts';
-import { createV1, type V1App } from '../../../src/api/v1/v1.ts';
+import { createV1, type Telemetry, type V1App } from '../../../src/api/v1/v1.ts';
 import { createLog } from '../../../src/base/log.ts';
+import { connectClickHouse } from '../../../src/engine/clickhouse.ts';
 import { NOON_MS, temporaryDir } from '../../accounts/accounts-fixture.ts';
 
 export const ORIGIN = 'http://127.0.0.1:8080';
@@ -95,7 +96,17 @@ export class Caller {
   }
 }
 
-export async function openTestApi(settings: { signUp?: string } = {}): Promise<TestApi> {
+/** For tests that ask nothing of what is stored: the store is away. */
+const STORE_AWAY: Telemetry = {
+  tables: ['otel_logs'],
+  clickhouse: async () =>
+    connectClickHouse({ url: 'http://127.0.0.1:1', user: 'x', password: 'x', database: 'default' }),
+};
+
+export async function openTestApi(
+  settings: { signUp?: string } = {},
+  telemetry: Telemetry = STORE_AWAY,
+): Promise<TestApi> {
   const dataDir = temporaryDir();
   const clock = { nowMs: NOON_MS };
   const client = { address: '127.0.0.1', secure: true };
@@ -118,6 +129,7 @@ export async function openTestApi(settings: { signUp?: string } = {}): Promise<T
     log: createLog('main', 'fatal'),
     addressOf: () => client.address,
     isSecure: () => client.secure,
+    telemetry,
     originOf: () => ORIGIN,
   });
   const caller = () => new Caller(app);
