@@ -102,7 +102,7 @@ async function isStored(token: string, id: string, revoked: boolean, dataDir: st
     const row = source.changesSince(0).rows.find((grant) => grant.id === id);
     const hash = await loadKeyedHash();
     const digest = hash(loadPepper(dataDir).key, Buffer.from(token, 'latin1'));
-    return row !== undefined && row.digest.length === digest.length && timingSafeEqual(row.digest, digest);
+    return row !== undefined && timingSafeEqual(Buffer.from(row.digest, 'hex'), digest);
   } finally {
     source.close();
   }

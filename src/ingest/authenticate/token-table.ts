@@ -24,18 +24,12 @@ import type { ParsedToken } from '../../base/token-format.ts';
 import type { OrganizationLimits, Signal, Tenant } from '../messages.ts';
 import { readBearerToken } from './bearer-token.ts';
 
-/** One token with what its organization gives it. */
-export interface TokenRow {
-  readonly id: string;
-  /** Keyed BLAKE2b-256 of the whole token, 32 bytes. */
-  readonly digest: Uint8Array;
+/** What an organization gives its tokens: one object for all of them, as long as nothing of it changes. */
+export interface TokenOrganization {
   readonly orgId: string;
   readonly placement: string;
   readonly retentionDays: Readonly<Record<Signal, number>>;
-  readonly scopes: readonly Signal[];
-  readonly expiresAtMs: number | undefined;
-  readonly revokedAtMs: number | undefined;
-  readonly orgDisabled: boolean;
+  readonly disabled: boolean;
   /** The volume of the day is used up: `volume-used-up` until then. */
   readonly refusedUntilMs: number | undefined;
   /** undefined: the default of the settings. */
@@ -46,6 +40,16 @@ export interface TokenRow {
     readonly spoolMib: number | undefined;
     readonly weight: number | undefined;
   };
+}
+
+export interface TokenRow {
+  readonly id: string;
+  /** Keyed BLAKE2b-256 of the whole token, 64 hexadecimal digits. */
+  readonly digest: string;
+  readonly organization: TokenOrganization;
+  readonly scopes: readonly Signal[];
+  readonly expiresAtMs: number | undefined;
+  readonly revokedAtMs: number | undefined;
   readonly revision: number;
 }
 
@@ -89,6 +93,7 @@ export interface TokenTableDeps {
 export async function openTokenTable(deps: TokenTableDeps): Promise<TokenTable> {
   const table = new PolledTokenTable(deps);
   table.refresh();
+  table.dontRest();
   return table;
 }
 
@@ -101,10 +106,10 @@ const REST_MS_MAX = 5_000;
 /** How long known tokens go on while accounts cannot be read. */
 const MEMORY_MS_MAX = 15 * 60_000;
 
-/** A row with its answer, made when the row is read and not for each request. */
+/** A row with its answer, made at its first use: of many tokens few send. */
 interface Entry {
   readonly row: TokenRow;
-  readonly tenant: Tenant;
+  tenant: Tenant | undefined;
 }
 
 class PolledTokenTable implements TokenTable {
@@ -151,6 +156,11 @@ class PolledTokenTable implements TokenTable {
     this.#deps.source.close();
   }
 
+  /** After the first refresh, which reads all there is: nobody is received yet, and a token made now must work within a second. */
+  dontRest(): void {
+    this.#restUntil = 0;
+  }
+
   /** Reads what changed; synchronous. Failure is remembered and logged once, not thrown. */
   refresh(): void {
     this.#refreshedAt = performance.now();
@@ -189,7 +199,7 @@ class PolledTokenTable implements TokenTable {
     for (const row of changes.rows) {
       // A revoked token is forgotten: its next use is that of an unknown one, 401 after a refresh.
       if (row.revokedAtMs !== undefined) this.#entries.delete(row.id);
-      else this.#entries.set(row.id, { row, tenant: tenantOf(row, this.#deps.limits) });
+      else this.#entries.set(row.id, { row, tenant: undefined });
     }
     this.#revision = changes.revision;
   }
@@ -207,18 +217,22 @@ class PolledTokenTable implements TokenTable {
     throw retryLater('accounts-unavailable', 'accounts cannot be read, so the token cannot be judged');
   }
 
-  #judge({ row, tenant }: Entry, token: ParsedToken, signal: Signal): Tenant {
+  #judge(entry: Entry, token: ParsedToken, signal: Signal): Tenant {
+    const { row } = entry;
+    const { organization } = row;
     const digest = this.#deps.hash(this.#deps.pepper, Buffer.from(token.token, 'latin1'));
-    if (!timingSafeEqual(digest, row.digest)) throw unknownToken();
+    if (!timingSafeEqual(digest, Buffer.from(row.digest, 'hex'))) throw unknownToken();
     if (row.expiresAtMs !== undefined && this.#deps.nowMs() >= row.expiresAtMs) {
       throw new BackworkError('unauthenticated', `ingest token ${row.id} has expired`);
     }
-    if (row.orgDisabled) throw new BackworkError('forbidden', `organization ${row.orgId} is disabled`);
-    if (row.refusedUntilMs !== undefined && this.#deps.nowMs() < row.refusedUntilMs) throw usedUp(row);
-    if (!tenant.scopes.has(signal)) {
+    if (organization.disabled) throw new BackworkError('forbidden', `organization ${organization.orgId} is disabled`);
+    const { refusedUntilMs } = organization;
+    if (refusedUntilMs !== undefined && this.#deps.nowMs() < refusedUntilMs) throw usedUp(organization);
+    if (!row.scopes.includes(signal)) {
       throw new BackworkError('forbidden', `ingest token ${row.id} may send ${row.scopes.join(', ')}, not ${signal}`);
     }
-    return tenant;
+    entry.tenant ??= tenantOf(row, this.#deps.limits);
+    return entry.tenant;
   }
 
   /** Resolves after a refresh that began after this call; all who call before it begins share it. */
@@ -241,12 +255,10 @@ class PolledTokenTable implements TokenTable {
 }
 
 function tenantOf(row: TokenRow, defaults: OrganizationLimits): Tenant {
-  const { bytesPerSecond, itemsPerSecond, requestsAtOnce, spoolMib, weight } = row.limits;
+  const { orgId, placement, retentionDays, limits } = row.organization;
+  const { bytesPerSecond, itemsPerSecond, requestsAtOnce, spoolMib, weight } = limits;
   return {
-    orgId: row.orgId,
-    tokenId: row.id,
-    placement: row.placement,
-    retentionDays: row.retentionDays,
+    ...{ orgId, tokenId: row.id, placement, retentionDays },
     scopes: new Set(row.scopes),
     limits: {
       bytesPerSecond: bytesPerSecond ?? defaults.bytesPerSecond,
@@ -259,7 +271,7 @@ function tenantOf(row: TokenRow, defaults: OrganizationLimits): Tenant {
 }
 
 /** For good, not to be tried again: a client that kept a day's worth to send it at midnight would lose more than this. */
-function usedUp({ orgId, refusedUntilMs = 0 }: TokenRow): BackworkError {
+function usedUp({ orgId, refusedUntilMs = 0 }: TokenOrganization): BackworkError {
   const until = new Date(refusedUntilMs).toISOString();
   const error = new BackworkError(
     'volume-used-up',

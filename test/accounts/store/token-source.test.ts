@@ -2,7 +2,7 @@ import { renameSync, rmSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openAccounts } from '../../../src/accounts/store/accounts-database.ts';
 import { accountsPath, openSqlite } from '../../../src/accounts/store/sqlite.ts';
-import { openTokenSource } from '../../../src/accounts/store/token-source.ts';
+import { NEWER, openTokenSource } from '../../../src/accounts/store/token-source.ts';
 import type { TokenSource } from '../../../src/ingest/authenticate/token-table.ts';
 import { makeOrganization, makeTokenOf, NOON_MS, temporaryDir } from '../accounts-fixture.ts';
 
@@ -33,8 +33,20 @@ describe('the token source', () => {
     expect(second.rows.map((row) => row.id)).toEqual([two.row.id]);
     expect(source.changesSince(second.revision).rows).toEqual([]);
     await accounts.organizations.setDisabled(org.id, NOON_MS);
-    const third = source.changesSince(second.revision).rows.map((row) => [row.id, row.orgDisabled]);
+    const third = source.changesSince(second.revision).rows.map((row) => [row.id, row.organization.disabled]);
     expect(new Map(third as [string, boolean][])).toEqual(new Map([one, two].map((made) => [made.row.id, true])));
+  });
+
+  it('reads a change by what changed, not by all there is', async () => {
+    const { accounts, dataDir } = await open();
+    await makeOrganization(accounts, 'Acme');
+    const database = openSqlite(accountsPath(dataDir), { readOnly: true, busyMs: 100 });
+    const steps = database.prepare(`EXPLAIN QUERY PLAN ${NEWER}`).all(1) as { detail: string }[];
+    database.close();
+    const searched = steps
+      .map(({ detail }) => /^(SCAN|SEARCH) (\w)/.exec(detail)?.slice(1, 3).join(' '))
+      .filter(Boolean);
+    expect(searched).toEqual(['SEARCH t', 'SEARCH o', 'SEARCH o', 'SEARCH t']);
   });
 
   it('gives everything when the database was put back to an older state in place', async () => {
@@ -68,7 +80,7 @@ describe('the token source', () => {
     expect(source.changed()).toBe(true);
     const after = source.changesSince(revision);
     expect(after.revision).toBeGreaterThan(revision);
-    expect(after).toMatchObject({ complete: true, rows: [{ id: row.id, orgId: theirs.id }] });
+    expect(after).toMatchObject({ complete: true, rows: [{ id: row.id, organization: { orgId: theirs.id } }] });
   });
 
   it('throws while there is no database, and reads it when there is', async () => {

@@ -377,8 +377,9 @@ describe('accounts that cannot be read', () => {
       expect(await answer(table, token)).toBe(org.id);
       await sleep(1);
     }
-    // Three reads of 40 ms, each after a rest of ten times as long; how long it takes beyond that is the machine's business.
-    expect(performance.now() - startedMs).toBeGreaterThan(3 * 400);
+    // After the one at the start, which nobody has to rest from: three reads of 40 ms, two of them after a rest of ten times as
+    // long; how long it takes beyond that is the machine's business.
+    expect(performance.now() - startedMs).toBeGreaterThan(2 * 400);
   });
 
   it('put back from a backup: what the backup does not know is gone, and what it knows is back', async () => {
