@@ -26,9 +26,14 @@ const STOP_WITHIN_MS = 20_000;
 const LAST_SEAL_MS = 1_500;
 const PROCESS_FILES = ['ingest-process.ts', 'store-process.ts', 'engine-process.ts'];
 
-/** `root`: the tree whose service it is. */
-export async function startLiveService(env: Readonly<Record<string, string>>, root = ROOT): Promise<LiveService> {
+/** `root`: the tree whose service it is. `prepare` fills the data directory before the first start. */
+export async function startLiveService(
+  env: Readonly<Record<string, string>>,
+  root = ROOT,
+  prepare?: (dataDir: string) => Promise<void>,
+): Promise<LiveService> {
   const dataDir = mkdtempSync(join(tmpdir(), 'backwork-bench-'));
+  await prepare?.(dataDir);
   const child = spawn(process.execPath, [join(root, 'src/main.ts'), 'serve'], {
     env: {
       ...process.env,

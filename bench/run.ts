@@ -11,6 +11,7 @@ import { benchDurability } from './durability.bench.ts';
 import { benchIngest } from './ingest.bench.ts';
 import { profileConvert } from './profile.ts';
 import type { Protocol } from './senders.ts';
+import { benchTokens } from './tokens.bench.ts';
 
 const USAGE = `usage: npm run bench -- convert [--items 1000] [--rounds 10] [--signal traces|logs|metrics|all] [--seed 1]
        npm run bench -- ingest  [--protocol grpc|http|both] [--signal traces|logs|metrics] [--seconds 30 | --minutes 5]
@@ -18,11 +19,14 @@ const USAGE = `usage: npm run bench -- convert [--items 1000] [--rounds 10] [--s
                                 [--warm-up 3] [--seed 1]
        npm run bench -- compare --base <revision> [--rounds 10] [--seconds 5] [--protocol grpc|http|both] [--seed 1]
        npm run bench -- durability [--protocol grpc|http] [--rounds 10] [--seconds 15] [--connections 4] [--items 512] [--seed 1]
+       npm run bench -- tokens [--organizations 10000] [--tokens 10] [--rounds 10]
        npm run bench -- profile convert [--case ${CASE_NAMES.join('|')}] [--signal traces|logs|metrics] [--items 1000]
 --rate: items a second, 0 for full speed. --in-flight: requests at once on each connection.`;
 
 const OPTIONS = {
   items: { type: 'string' },
+  organizations: { type: 'string', default: '10000' },
+  tokens: { type: 'string', default: '10' },
   rounds: { type: 'string', default: '10' },
   signal: { type: 'string' },
   seed: { type: 'string', default: '1' },
@@ -85,6 +89,13 @@ function runBench(): Promise<number> {
       connections: whole('connections', values.connections, 1),
       itemsPerRequest: whole('items', values.items ?? '512', 1),
       seed,
+    });
+  }
+  if (bench === 'tokens') {
+    return benchTokens({
+      organizations: whole('organizations', values.organizations, 1),
+      tokensEach: whole('tokens', values.tokens, 1),
+      changes: whole('rounds', values.rounds, 1),
     });
   }
   if (bench !== 'ingest') throw new UsageError(bench === '' ? 'which bench?' : `there is no bench ${bench}`);
