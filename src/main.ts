@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> =
   org: () => import('./commands/org.ts'),
   token: () => import('./commands/token.ts'),
   mail: () => import('./commands/mail.ts'),
+  notice: () => import('./commands/notice.ts'),
   quarantine: () => import('./commands/quarantine.ts'),
   send: () => import('./commands/send.ts'),
   doctor: () => import('./commands/doctor.ts'),

@@ -13,7 +13,7 @@ export interface AuditEntry {
   /** From 1 on, without gaps, in each organization. */
   readonly number: number;
   readonly atMs: number;
-  /** `usr_…`, `key:<id>` of an API key, or `operator` for the command line. */
+  /** `usr_…`, `key:<id>` of an API key, `operator` for the command line, or `nobody`. */
   readonly actor: string;
   readonly action: AuditAction;
   /** Id of what it was done to. Never a name or an address: those may have to be forgotten. */

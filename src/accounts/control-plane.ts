@@ -14,7 +14,7 @@ import { createOutbox, type Outbox } from './outbox.ts';
 import { loadPlanCatalogue, type PlanCatalogue } from './plan-catalogue.ts';
 import { type Argon2Parameters, createPasswords, type Passwords } from './password.ts';
 import { createSecondFactors, type SecondFactors } from './second-factor.ts';
-import { loadSecretBox } from './secret-box.ts';
+import { loadSecretBox, type SecretBox } from './secret-box.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { type AccountsDatabase, openAccounts } from './store/accounts-database.ts';
 import { newTokenSecret, type TokenSecret } from './token.ts';
@@ -47,6 +47,11 @@ export interface ControlPlane {
   newSecret(): { readonly secret: string; readonly digest: string };
   /** Keyed hash as 64 hex digits. */
   digestOf(secret: string): string;
+  /** Answers that are kept to be given again: sealed, because they may name people. Throws as SecretBox does. */
+  readonly keptAnswers: {
+    seal(digest: string, body: string): string;
+    open(digest: string, sealed: string): string;
+  };
   newToken(kind: 'ing' | 'api'): { readonly token: string; readonly stored: TokenSecret };
   /** Writes what was done, or refused, into the audit log of an organization ('' for the installation's own). */
   audit(
@@ -95,12 +100,21 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
     placementRules: placementRules(settings),
     plans: loadPlanCatalogue(settings),
     publicUrl: settings.publicUrl,
+    keptAnswers: keptAnswers(box, secretKeys),
     newToken: (kind) => newTokenSecret(kind, { pepper, hash, random: randomBytes }),
     async audit(orgId, actor, action, target, result = 'done') {
       await accounts.audit.append({ orgId, atMs: nowMs(), actor, action, target, result });
     },
     sweep: () => sweep(accounts, outbox, nowMs()),
     close: () => accounts.close(),
+  };
+}
+
+function keptAnswers(box: SecretBox, keys: KeyRing): ControlPlane['keptAnswers'] {
+  const placeOf = (digest: string) => ({ table: 'idempotency', column: 'body', row: digest, orgId: '' });
+  return {
+    seal: (digest, body) => box.seal(Buffer.from(body), placeOf(digest), keys.current),
+    open: (digest, sealed) => box.open(sealed, placeOf(digest), (id) => keys.find(id)).toString(),
   };
 }
 

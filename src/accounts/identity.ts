@@ -9,6 +9,8 @@ import { FailedLogins } from './attempts.ts';
 import { commonPasswordReason } from './common-passwords.ts';
 import {
   accountExistsMail,
+  changeEmailMail,
+  emailChangedMail,
   type LinkBase,
   noAccountMail,
   passwordChangedMail,
@@ -74,6 +76,10 @@ export interface Identity {
   resetPassword(secret: string, password: string): Promise<User>;
   /** Ends every session. Throws `invalid-input`. */
   changePassword(user: User, password: string): Promise<void>;
+  /** Mails a link to the new address, or that it has an account. Never tells which. Throws `invalid-input`. */
+  askForEmailChange(user: User, email: string): Promise<void>;
+  /** Ends every session. Throws `not-found` (no such link, or used, or over) and `conflict` (somebody has the address by now). */
+  changeEmail(secret: string): Promise<User>;
   /** Throws `not-found`. */
   verifyEmail(secret: string): Promise<User>;
   /** Mails another link to one whose password is right and whose address is not verified yet. Throws as `login` does. */
@@ -165,6 +171,27 @@ class People implements Identity {
     checkPassword(password, [user.email, user.name]);
     await accounts.users.setPassword(user.id, await passwords.hash(password));
     await outbox.queue('password-changed', user.id, passwordChangedMail(this.#deps, user.email), nowMs());
+  }
+
+  async askForEmailChange(user: User, text: string): Promise<void> {
+    const { accounts, outbox, newSecret, nowMs } = this.#deps;
+    const email = checkEmail(text);
+    const { secret, digest } = newSecret();
+    const isTaken = (await accounts.users.credentialsOf(email)) !== undefined;
+    // A row for nobody is a row that no link finds: the same writes for both.
+    await accounts.links.createChange(digest, isTaken ? '' : user.id, email, nowMs());
+    const mail = isTaken ? accountExistsMail(this.#deps, email) : changeEmailMail(this.#deps, email, secret);
+    await outbox.queue('change-email', isTaken ? '' : user.id, mail, nowMs());
+  }
+
+  async changeEmail(secret: string): Promise<User> {
+    const { accounts, outbox, digestOf, nowMs } = this.#deps;
+    const change = await accounts.links.useChange(digestOf(secret), nowMs());
+    const before = change === undefined ? undefined : await accounts.users.find(change.userId);
+    if (change === undefined || before === undefined || before.disabledAtMs !== undefined) throw noLink();
+    const user = await accounts.users.setEmail(before.id, change.email, nowMs());
+    await outbox.queue('email-changed', user.id, emailChangedMail(this.#deps, before.email), nowMs());
+    return user;
   }
 
   async verifyEmail(secret: string): Promise<User> {

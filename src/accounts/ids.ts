@@ -2,7 +2,7 @@
 const DIGITS = 'abcdefghijklmnopqrstuvwxyz234567';
 const LENGTH = 16;
 
-export type IdPrefix = 'usr' | 'team' | 'inv';
+export type IdPrefix = 'usr' | 'team' | 'inv' | 'ntc';
 
 /** `random` gives that many bytes of a CSPRNG. Each byte gives one digit: 256 is a multiple of 32. */
 export function newId(prefix: IdPrefix, random: (bytes: number) => Uint8Array): string {

@@ -52,6 +52,23 @@ export function passwordChangedMail(base: LinkBase, to: string): Mail {
   };
 }
 
+export function changeEmailMail(base: LinkBase, to: string, secret: string): Mail {
+  return {
+    to,
+    subject: 'Confirm your new address',
+    text: `Somebody, probably you, wants to use this address for a backwork account. To take it, open\n\n  ${link(base, 'change-email', secret)}\n\nwithin 30 minutes. If it was not you, do nothing.\n`,
+  };
+}
+
+/** To the old address, without the new one: whoever reads it may be somebody else by now. */
+export function emailChangedMail(base: LinkBase, to: string): Mail {
+  return {
+    to,
+    subject: 'Your address was changed',
+    text: `Your backwork account at ${base.publicUrl} has another address now, and all its sessions have ended. If it was not you, tell whoever operates that service at once.\n`,
+  };
+}
+
 /** `organization` is what its admins call it: in the text, never in the subject. */
 export function invitationMail(base: LinkBase, to: string, organization: string, secret: string): Mail {
   return {

@@ -16,6 +16,7 @@ export const MAIL_KINDS = [
   'account-exists',
   'invitation',
   'password-changed',
+  'change-email',
   'email-changed',
 ] as const;
 export type MailKind = (typeof MAIL_KINDS)[number];

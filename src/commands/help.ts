@@ -9,6 +9,7 @@ const COMMANDS = `Usage: npm run -s backwork -- <command>
   org create|list|limits         organizations
   token create|list|rotate|revoke    ingest tokens of an organization
   mail list|show                 what waits to be mailed to people, with its links
+  notice publish|list|withdraw   what everybody with an account is told, until each has read it
   quarantine list|show|replay|drop   requests that ClickHouse refused for good, and bytes that no longer read
   send [--endpoint URL] [--protocol grpc|http] [--token T] [--count ORDERS] [--seed S]
                                  send sample traces, logs and metrics of a small shop; the token is BACKWORK_TOKEN too

@@ -10,7 +10,9 @@ import { type InvitationStore, invitationStore } from './invitation-store.ts';
 import { type LinkStore, linkStore } from './link-store.ts';
 import { type MailStore, mailStore } from './mail-store.ts';
 import { checkFormat, migrateAccounts } from './migrate.ts';
+import { type NoticeStore, noticeStore } from './notice-store.ts';
 import { type OrganizationStore, organizationStore } from './organization-store.ts';
+import { type PersonalStore, personalStore } from './personal-store.ts';
 import type { Tables } from './schema.ts';
 import { type SecondFactorStore, secondFactorStore } from './second-factor-store.ts';
 import { type SessionStore, sessionStore } from './session-store.ts';
@@ -32,6 +34,8 @@ export interface AccountsDatabase {
   readonly teams: TeamStore;
   readonly apiKeys: ApiKeyStore;
   readonly idempotency: IdempotencyStore;
+  readonly notices: NoticeStore;
+  readonly personal: PersonalStore;
   readonly audit: AuditStore;
   close(): Promise<void>;
 }
@@ -66,6 +70,8 @@ export async function openAccounts(options: { dataDir: string; readOnly?: boolea
     teams: teamStore(db),
     apiKeys: apiKeyStore(db),
     idempotency: idempotencyStore(db),
+    notices: noticeStore(db),
+    personal: personalStore(db),
     audit: auditStore(db),
     close: () => db.destroy(),
   };

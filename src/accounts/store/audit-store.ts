@@ -8,6 +8,8 @@ import { write } from './write.ts';
 export interface AuditStore {
   /** Numbers and chains it. Writers follow one another, so a chain never forks. */
   append(entry: Omit<AuditEntry, 'number' | 'hash'>): Promise<AuditEntry>;
+  /** How often this was done in the organization since then. */
+  count(orgId: string, action: AuditEntry['action'], sinceMs: number): Promise<number>;
   /** At most `count` after number `after`, in their order. */
   read(orgId: string, after: number, count: number): Promise<AuditEntry[]>;
 }
@@ -32,6 +34,16 @@ export function auditStore(db: Kysely<Tables>): AuditStore {
           .execute();
         return whole;
       }),
+    async count(orgId, action, sinceMs) {
+      const row = await db
+        .selectFrom('audit')
+        .select((select) => select.fn.countAll<number>().as('count'))
+        .where('org_id', '=', orgId)
+        .where('action', '=', action)
+        .where('at', '>', sinceMs)
+        .executeTakeFirstOrThrow();
+      return Number(row.count);
+    },
     async read(orgId, after, count) {
       const rows = await db
         .selectFrom('audit')

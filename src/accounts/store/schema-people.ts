@@ -3,7 +3,7 @@
  *
  *     users ──< memberships >── organizations      users ──< sessions, links      audit: one chain an organization
  *
- * Personal columns are `users.email`, `users.email_key`, `users.name`, and `links.email_key` until the link is used or over
+ * Personal columns are `users.email`, `users.email_key`, `users.name`, and those of `links` until the link is used or over
  * (privacy promise P2). Passwords are argon2id strings; seeds are sealed (secret-box.ts); sessions and links hold digests.
  */
 import { type Kysely, sql } from 'kysely';
@@ -66,6 +66,8 @@ export interface LinksTable {
   user_id: string;
   /** The address it was mailed to: a link counts for that one alone. */
   email_key: string;
+  /** The address to change to; '' for every other purpose. */
+  email: string;
   created_at: number;
   expires_at: number;
 }

@@ -60,7 +60,7 @@ export interface IdempotencyTable {
   request: string;
   /** Null: the first request has not ended yet. */
   status: number | null;
-  /** JSON without what is shown once. */
+  /** Sealed (secret-box.ts): JSON without what is shown once. */
   body: string;
   created_at: number;
 }

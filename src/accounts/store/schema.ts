@@ -7,11 +7,13 @@
  *                        "what is newer than n" misses none
  *     organizations ──< tokens      people: schema-people.ts      teams and keys: schema-teams.ts
  *                                plans: columns of organizations, schema-plans.ts
+ *                                notices: schema-privacy.ts
  *
  * A row that changes takes the new revision. A migration that was released is never edited: add one.
  */
 import { type Kysely, sql } from 'kysely';
 import { type PeopleTables, people } from './schema-people.ts';
+import { type PrivacyTables, privacy } from './schema-privacy.ts';
 import { type PlanColumns, plans } from './schema-plans.ts';
 import { type TeamTables, teamsAndKeys } from './schema-teams.ts';
 
@@ -49,7 +51,7 @@ export interface TokensTable {
   revision: number;
 }
 
-export interface Tables extends PeopleTables, TeamTables {
+export interface Tables extends PeopleTables, TeamTables, PrivacyTables {
   schema_version: { version: number };
   revision_counter: { id: number; revision: number };
   organizations: OrganizationsTable;
@@ -68,6 +70,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 3, up: people },
   { version: 4, up: teamsAndKeys },
   { version: 5, up: plans },
+  { version: 6, up: privacy },
 ];
 
 /** `ltrim` of all allowed characters leaves nothing: the one test of a form that both databases have. */

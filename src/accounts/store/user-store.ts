@@ -42,6 +42,11 @@ export interface UserStore {
   /** The same password under new parameters: sessions stay. Nothing when the password was changed meanwhile. */
   rehash(id: string, before: string, after: string): Promise<void>;
   setEmailVerified(id: string, atMs: number): Promise<User>;
+  /**
+   * Another address, verified, with the end of every session and link. Throws `not-found`, `invalid-input`, and `conflict` when
+   * somebody has it.
+   */
+  setEmail(id: string, email: string, atMs: number): Promise<User>;
   /** Throws `not-found` and `invalid-input`. */
   setName(id: string, name: string): Promise<User>;
   /** Undefined lets the user in again. Disabling ends every session. */
@@ -88,6 +93,7 @@ export function userStore(db: Kysely<Tables>): UserStore {
         .execute();
     },
     setEmailVerified: (id, atMs) => write(db, (tx, revision) => change(tx, id, { email_verified_at: atMs, revision })),
+    setEmail: (id, email, atMs) => setEmail(db, id, email, atMs),
     async setName(id, name) {
       checkName(name);
       return write(db, (tx, revision) => change(tx, id, { name, revision }));
@@ -196,6 +202,19 @@ function createFirst(db: Kysely<Tables>, input: NewUser, orgId: string): Promise
   });
 }
 
+function setEmail(db: Kysely<Tables>, id: string, text: string, atMs: number): Promise<User> {
+  const email = checkEmail(text);
+  const key = emailKey(email);
+  return write(db, async (tx, revision) => {
+    const other = await tx.selectFrom('users').select('id').where('email_key', '=', key).executeTakeFirst();
+    if (other !== undefined && other.id !== id)
+      throw new BackworkError('conflict', 'an account with this address exists');
+    const user = await change(tx, id, { email, email_key: key, email_verified_at: atMs, revision });
+    await endAccess(tx, id);
+    return user;
+  });
+}
+
 /** Throws `invalid-input`. */
 function newRow(input: NewUser): Omit<Selectable<UsersTable>, 'revision'> {
   const email = checkEmail(input.email);
@@ -226,6 +245,8 @@ async function remove(tx: Transaction<Tables>, id: string): Promise<void> {
   for (const { org_id } of owned) await requireOtherOwner(tx, id, org_id);
   await endAccess(tx, id);
   await tx.deleteFrom('mails').where('user_id', '=', id).execute();
+  // Made for the address, before it had an account or while somebody else asked for it.
+  await tx.deleteFrom('links').where('email_key', '=', user.email_key).execute();
   // Whoever invited the address may do so again; what is left of it here would be personal data of somebody who is gone.
   await tx.deleteFrom('invitations').where('email_key', '=', user.email_key).execute();
   await tx.deleteFrom('users').where('id', '=', id).execute();

@@ -60,7 +60,9 @@ function signUpRoutes(router: Router, { plane }: AccountRouteDeps): void {
       const { invitation, ...rest } = c.req.valid('json');
       const input = invitation === undefined ? rest : { ...rest, invitation };
       const { outcome, user } = await plane.identity.signUp(input);
-      if (user !== undefined) await plane.audit('', user.id, 'user.sign-up', user.id);
+      // For an address that has an account too: it costs the same.
+      const id = user?.id ?? 'nobody';
+      await plane.audit('', id, 'user.sign-up', id, user === undefined ? 'refused' : 'done');
       return c.json({ outcome }, 202);
     },
   );

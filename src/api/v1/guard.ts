@@ -139,11 +139,13 @@ async function once(c: Context<Env>, plane: ControlPlane, next: () => Promise<vo
   if (begun.kind === 'again') {
     const { status, body } = begun.answer;
     const headers = { 'content-type': 'application/json', 'idempotency-replayed': 'true' };
-    return new Response(body, { status, headers });
+    return new Response(plane.keptAnswers.open(digest, body), { status, headers });
   }
   await next();
-  if (c.res.ok) await idempotency.finish(digest, { status: c.res.status, body: await withoutSecrets(c.res.clone()) });
-  else await idempotency.forget(digest);
+  if (c.res.ok) {
+    const body = plane.keptAnswers.seal(digest, await withoutSecrets(c.res.clone()));
+    await idempotency.finish(digest, { status: c.res.status, body });
+  } else await idempotency.forget(digest);
   return undefined;
 }
 

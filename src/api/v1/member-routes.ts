@@ -4,7 +4,7 @@ import type { ControlPlane } from '../../accounts/control-plane.ts';
 import { invitationMail } from '../../accounts/mail-texts.ts';
 import { mayGive, type Role as RoleName } from '../../accounts/role.ts';
 import type { Membership } from '../../accounts/user.ts';
-import { BackworkError } from '../../base/errors.ts';
+import { BackworkError, retryLater } from '../../base/errors.ts';
 import { userOf } from './account-routes.ts';
 import { body, endpoint, json, problem, type Router } from './endpoint.ts';
 import { actorOf } from './principal.ts';
@@ -26,6 +26,10 @@ import {
 const TAGS = ['Members'];
 const NOTHING = { 204: { description: 'Done.' } } as const;
 const MemberParam = orgAnd('user', 'Id of the user.');
+/** Mails to people who did not ask for them, of one organization (reference 2.7). */
+const INVITATIONS_PER_DAY_MAX = 100;
+const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 const InvitationParam = orgAnd('invitation', 'Id of the invitation.');
 
 export function memberRoutes(router: Router, plane: ControlPlane): void {
@@ -157,6 +161,7 @@ function listAndInvite(router: Router, plane: ControlPlane): void {
       requireMayGive(c.get('role'), role, role);
       const { secret, digest } = plane.newSecret();
       const input = { orgId, email, role, invitedBy: userOf(c).id, digest, createdAtMs: plane.nowMs() };
+      await requireInvitationsLeft(plane, orgId);
       const invitation = await invitations.create(input);
       await plane.outbox.queue('invitation', '', invitationMail(plane, invitation.email, name, secret), plane.nowMs());
       await plane.audit(orgId, userOf(c).id, 'member.invite', invitation.id);
@@ -225,4 +230,11 @@ function requireMayGive(actor: RoleName | undefined, before: RoleName, after: Ro
 
 function noMember(): BackworkError {
   return new BackworkError('not-found', 'the organization has no such member');
+}
+
+/** Throws `rate-limited`. */
+async function requireInvitationsLeft(plane: ControlPlane, orgId: string): Promise<void> {
+  const sent = await plane.accounts.audit.count(orgId, 'member.invite', plane.nowMs() - DAY_MS);
+  if (sent < INVITATIONS_PER_DAY_MAX) return;
+  throw retryLater('rate-limited', `${sent} invitations in 24 hours, at most ${INVITATIONS_PER_DAY_MAX}`, HOUR_MS);
 }

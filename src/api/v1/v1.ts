@@ -18,6 +18,7 @@ import { memberRoutes } from './member-routes.ts';
 import { meRoutes } from './me-routes.ts';
 import { organizationRoutes } from './organization-routes.ts';
 import { retentionRoutes } from './retention-routes.ts';
+import { privacyRoutes } from './privacy-routes.ts';
 import { planRoutes } from './plan-routes.ts';
 import { teamRoutes } from './team-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
@@ -69,6 +70,7 @@ export function createV1(deps: V1Deps): V1App {
   const router: Router = { app, guard: createGuard(deps), declared: [] };
   accountRoutes(router, deps);
   meRoutes(router, deps.plane);
+  privacyRoutes(router, deps.plane);
   organizationRoutes(router, deps.plane);
   planRoutes(router, deps.plane);
   retentionRoutes(router, deps.plane, deps.telemetry);

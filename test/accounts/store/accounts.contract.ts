@@ -1,4 +1,5 @@
 /** What every accounts database must do, whatever it is made of: run for SQLite, and for PostgreSQL when it exists. */
+import { brokenAt } from '../../../src/accounts/audit.ts';
 import { describe, expect, it } from 'vitest';
 import type { AccountsDatabase } from '../../../src/accounts/store/accounts-database.ts';
 import {
@@ -35,6 +36,24 @@ export function accountsContract(name: string, open: () => Promise<AccountsUnder
       expect(await accounts.organizations.find(made.id)).toEqual(made);
       expect(await accounts.organizations.find('cafe-nino-2')).toEqual(made);
       expect(await accounts.organizations.find('org_aaaaaaaaaaaaaaaa')).toBeUndefined();
+    });
+
+    it('that are made at the same time are all made, and one that is refused takes nothing else back with it', async () => {
+      const { accounts } = await open();
+      const { id } = await makeOrganization(accounts, 'First');
+      const entry = { orgId: id, atMs: NOON_MS, actor: 'operator', action: 'organization.rename', target: id } as const;
+      const work = Array.from({ length: 30 }, async (_, index) => {
+        await makeOrganization(accounts, 'Same name');
+        await accounts.audit.append({ ...entry, result: 'done' });
+        await accounts.organizations.setName(id, `Name ${index}`);
+        const input = { name: 'x', slug: 'same-name', plan: PLANS.defaultPlan, createdAtMs: NOON_MS };
+        await expect(accounts.organizations.create(input, RULES)).rejects.toMatchObject({ code: 'conflict' });
+      });
+      await Promise.all(work);
+      const slugs = (await accounts.organizations.list()).map(({ slug }) => slug);
+      expect(new Set(slugs).size).toBe(31);
+      expect(brokenAt(await accounts.audit.read(id, 0, 100))).toBeUndefined();
+      expect(await accounts.audit.read(id, 0, 100)).toHaveLength(30);
     });
 
     it('get a free slug when it comes from the name, and a refusal when it was asked for', async () => {

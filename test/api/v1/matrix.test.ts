@@ -59,6 +59,14 @@ const EXAMPLES: Readonly<Record<string, MakeExample>> = {
   'get /organizations/{org}': () => ({}),
   'patch /organizations/{org}': () => ({ body: { name: 'Renamed' } }),
   'get /organizations/{org}/audit': () => ({}),
+  'post /me/export': () => ({}),
+  'post /me/email': () => ({ body: { email: `other${++serial}@example.com` } }),
+  'get /me/notices': () => ({}),
+  'post /me/notices/{notice}/read': async ({ api }) => {
+    const times = { effectiveAtMs: api.clock.nowMs + 1, publishedAtMs: api.clock.nowMs };
+    const { id } = await api.plane.accounts.notices.publish({ title: 'News', body: 'Something.', ...times });
+    return { params: { notice: id } };
+  },
   'get /plans': () => ({}),
   'get /organizations/{org}/plan': () => ({}),
   'patch /organizations/{org}/plan': () => ({ body: { retentionDays: { logs: 7 } } }),

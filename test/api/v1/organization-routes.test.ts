@@ -55,6 +55,29 @@ describe('a creation with an Idempotency-Key', () => {
   });
 });
 
+describe('invitations', () => {
+  it('are 100 a day for an organization: they are mail to people who did not ask for it', async () => {
+    const api = await openTestApi();
+    const ada = await api.member(api.orgId, 'admin', 'ada@example.com');
+    const entry = {
+      orgId: api.orgId,
+      actor: ada.userId,
+      action: 'member.invite',
+      target: 'inv_x',
+      result: 'done',
+    } as const;
+    for (let sent = 0; sent < 99; sent++) await api.plane.accounts.audit.append({ ...entry, atMs: api.clock.nowMs });
+    const invite = (email: string) => ada.post('/organizations/default/invitations', { email, role: 'viewer' });
+    expect((await invite('hundredth@example.com')).status).toBe(201);
+    const refused = await invite('next@example.com');
+    expect(refused).toMatchObject({ status: 429, body: { code: 'rate-limited' } });
+    expect(refused.headers.get('retry-after')).toBe('3600');
+    api.clock.nowMs += 24 * 3_600_000;
+    await ada.post('/session', { email: 'ada@example.com', password: PASSWORD });
+    expect((await invite('next@example.com')).status).toBe(201);
+  });
+});
+
 describe('members', () => {
   it('get no more than who gives it has, and the only owner stays', async () => {
     const api = await openTestApi();
